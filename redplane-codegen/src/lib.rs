@@ -1,0 +1,4 @@
+//! The compiler.
+
+pub mod ir;
+pub mod packet;
