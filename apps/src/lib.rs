@@ -1,1 +1,3 @@
-//! apps
+//! Ready RedPlane apps, and the demo that runs them through failures.
+
+pub mod demo;

@@ -1,0 +1,5 @@
+//! The demo: real TCP connections through an app on two switches, while switches and store nodes fail.
+
+pub mod connection;
+pub mod hosts;
+pub mod stream;
