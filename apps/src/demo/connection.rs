@@ -86,7 +86,8 @@ pub struct Record {
     pub verified: u64,
     /// Long silences between good bytes.
     pub gaps: Vec<Gap>,
-    last_progress: Micros,
+    /// When the last good bytes came, or when it was opened.
+    pub last_progress: Micros,
 }
 
 impl Record {

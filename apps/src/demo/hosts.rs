@@ -298,12 +298,12 @@ mod tests {
         let mut flying: VecDeque<(Micros, usize, Vec<u8>)> = VecDeque::new();
         let mut now = 0;
         while now < 20_000_000 && !sites[0].clients().all(Record::is_over) {
-            for index in 0..2 {
+            for (index, site) in sites.iter_mut().enumerate() {
                 let mut out = Vec::new();
-                sites[index].poll(now, |frame| out.push(frame));
+                site.poll(now, |frame| out.push(frame));
                 while flying.front().is_some_and(|(at, to, _)| *at <= now && *to == index) {
                     let (_, _, frame) = flying.pop_front().unwrap();
-                    sites[index].receive(&frame, now, |frame| out.push(frame));
+                    site.receive(&frame, now, |frame| out.push(frame));
                 }
                 for mut frame in out {
                     if tamper(now, &mut frame) {

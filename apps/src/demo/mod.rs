@@ -2,4 +2,7 @@
 
 pub mod connection;
 pub mod hosts;
+pub mod plot;
+pub mod progress;
+pub mod report;
 pub mod stream;
