@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod create;
 pub mod fixed;
 pub mod identity;
 pub mod retransmit;
@@ -15,6 +16,7 @@ pub mod slot;
 pub mod time;
 pub mod wire;
 
+pub use create::{Creation, Creator, Refusal};
 pub use fixed::Fixed;
 pub use identity::{Schema, SwitchIdentity};
 pub use serial::{Serial, Version};
