@@ -1,0 +1,105 @@
+//! The Internet checksum (RFC 1071), computed afresh or from what changed (RFC 1624).
+
+/// The checksum of `bytes`: the complement of the one's complement sum of their 16-bit words (RFC 1071). An odd
+/// last byte counts as the high half of a word.
+pub fn checksum(bytes: &[u8]) -> u16 {
+    !fold(sum(bytes))
+}
+
+/// The one's complement sum of `bytes`, not yet folded, to add to others.
+///
+/// At most 64 KiB a call, so that 32 bits hold the sum.
+#[inline]
+pub fn sum(bytes: &[u8]) -> u32 {
+    debug_assert!(bytes.len() <= 1 << 16, "32 bits hold the sum of 32 Ki words");
+    let (words, odd) = bytes.as_chunks::<2>();
+    let words: u32 = words.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum();
+    words + odd.first().map_or(0, |byte| u32::from(*byte) << 8)
+}
+
+/// Folds the carries of a sum back into 16 bits.
+#[inline]
+pub fn fold(mut sum: u32) -> u16 {
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
+}
+
+/// How the one's complement sum of some words changed; nothing did, by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delta(u32);
+
+impl Delta {
+    /// The change from `old` to `new`, which are as many whole words each.
+    #[inline]
+    pub fn between<const N: usize>(old: &[u8; N], new: &[u8; N]) -> Self {
+        const { assert!(N.is_multiple_of(2) && N <= 64, "a few whole words, so that 32 bits hold many of them") };
+        if old == new {
+            return Delta(0);
+        }
+        let complement = (N as u32 / 2) * 0xffff - sum(old);
+        Delta(complement + sum(new))
+    }
+
+    /// The change of one word.
+    #[inline]
+    pub fn word(old: u16, new: u16) -> Self {
+        if old == new { Delta(0) } else { Delta(u32::from(!old) + u32::from(new)) }
+    }
+
+    /// Both changes.
+    #[inline]
+    #[must_use]
+    pub fn and(self, other: Delta) -> Delta {
+        Delta(self.0 + other.0)
+    }
+
+    /// Whether nothing changed.
+    #[inline]
+    pub fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The checksum after the change, from the one before it: RFC 1624, equation 3. A wrong checksum stays wrong by as
+    /// much as it was.
+    #[inline]
+    pub fn update(self, checksum: u16) -> u16 {
+        if self.is_none() { checksum } else { !fold(u32::from(!checksum) + self.0) }
+    }
+
+    /// The UDP checksum after the change: none (zero) stays none, and a zero result is sent as all ones (RFC 768).
+    #[inline]
+    pub fn update_udp(self, checksum: u16) -> u16 {
+        match checksum {
+            0 => 0,
+            _ => match self.update(checksum) {
+                0 => 0xffff,
+                updated => updated,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc_1071_example() {
+        assert_eq!(fold(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7])), 0xddf2);
+        assert_eq!(checksum(&[0xff]), !0xff00, "an odd byte is a high half");
+    }
+
+    #[test]
+    fn rfc_1624_example() {
+        // Section 4: the header whose checksum equation 2 gets wrong.
+        assert_eq!(Delta::word(0x5555, 0x3285).update(0xdd2f), 0x0000);
+    }
+
+    #[test]
+    fn udp_has_two_zeros() {
+        assert_eq!(Delta::word(1, 2).update_udp(0), 0, "no checksum stays none");
+        assert_eq!(Delta::word(0x5555, 0x3285).update_udp(0xdd2f), 0xffff);
+    }
+}
