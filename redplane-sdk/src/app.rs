@@ -69,8 +69,8 @@ use std::fmt::Debug;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use redplane_protocol::create::{Creation, Refusal};
-use redplane_protocol::{Fixed, Lookup, Slot, SlotTable, Ticks};
+use redplane_protocol::create::{Creation, Creator, Refusal, TypedCreator};
+use redplane_protocol::{Fixed, Lookup, Schema, Slot, SlotTable, Ticks};
 use serde::de::DeserializeOwned;
 
 use crate::packet::Packet;
@@ -121,6 +121,25 @@ pub trait App: Sized + 'static {
         records: &mut Creation<'_, Self::Key, Self::State>,
         config: &Self::Config,
     ) -> Result<Self::State, Refusal>;
+}
+
+/// The app as the store runs it: a creator that knows the operator's configuration.
+pub fn creator<A: App>(config: A::Config) -> Box<dyn Creator> {
+    Box::new(TypedCreator::new(
+        schema::<A>(),
+        A::IDLE,
+        move |key: &A::Key, records: &mut Creation<'_, _, _>| A::create(key, records, &config),
+    ))
+}
+
+/// What switch and store must agree on.
+pub fn schema<A: App>() -> Schema {
+    Schema {
+        app: A::ID,
+        fingerprint: A::FINGERPRINT,
+        key_len: A::Key::LEN as u16,
+        value_len: A::State::LEN as u16,
+    }
 }
 
 /// What a handler returns: what becomes of the packet, or that it must wait for its state.

@@ -20,13 +20,13 @@ pub trait Field: Copy {
     ///
     /// # Panics
     /// If the field does not lie within `bytes`.
-    fn extract(bytes: &[u8], at: usize) -> Self;
+    fn read_at(bytes: &[u8], at: usize) -> Self;
 
     /// Writes the field at bit `at` of `bytes`, whose bits must be zero there.
     ///
     /// # Panics
     /// If the field does not lie within `bytes`.
-    fn insert(self, bytes: &mut [u8], at: usize);
+    fn write_at(self, bytes: &mut [u8], at: usize);
 
     /// Writes the field as a protocol message carries it.
     ///
@@ -36,7 +36,7 @@ pub trait Field: Copy {
     fn encode(&self, out: &mut [u8]) {
         assert_eq!(out.len(), Self::LEN, "a field is encoded into its own bytes");
         out.fill(0);
-        self.insert(out, Self::LEN * 8 - Self::WIDTH);
+        self.write_at(out, Self::LEN * 8 - Self::WIDTH);
     }
 
     /// Reads the field as a protocol message carries it; surplus high bits are ignored.
@@ -46,7 +46,7 @@ pub trait Field: Copy {
     #[inline(always)]
     fn decode(bytes: &[u8]) -> Self {
         assert_eq!(bytes.len(), Self::LEN, "a field is decoded from its own bytes");
-        Self::extract(bytes, Self::LEN * 8 - Self::WIDTH)
+        Self::read_at(bytes, Self::LEN * 8 - Self::WIDTH)
     }
 }
 
@@ -59,7 +59,7 @@ pub trait TableValue: Copy {
 impl<T: Field> TableValue for T {
     #[inline]
     fn miss() -> Self {
-        T::extract(&[0; 16], 0)
+        T::read_at(&[0; 16], 0)
     }
 }
 
@@ -111,12 +111,12 @@ macro_rules! integer_field {
             const WIDTH: usize = $bits;
 
             #[inline(always)]
-            fn extract(bytes: &[u8], at: usize) -> Self {
+            fn read_at(bytes: &[u8], at: usize) -> Self {
                 Self::from_bits(extract_bits(bytes, at, Self::WIDTH))
             }
 
             #[inline(always)]
-            fn insert(self, bytes: &mut [u8], at: usize) {
+            fn write_at(self, bytes: &mut [u8], at: usize) {
                 insert_bits(bytes, at, Self::WIDTH, self.to_bits());
             }
         }
@@ -155,7 +155,7 @@ macro_rules! octets_field {
             const WIDTH: usize = $bytes * 8;
 
             #[inline(always)]
-            fn extract(bytes: &[u8], at: usize) -> Self {
+            fn read_at(bytes: &[u8], at: usize) -> Self {
                 debug_assert_eq!(at % 8, 0, "an address starts at a byte");
                 let mut $octets = [0; $bytes];
                 $octets.copy_from_slice(&bytes[at / 8..at / 8 + $bytes]);
@@ -163,7 +163,7 @@ macro_rules! octets_field {
             }
 
             #[inline(always)]
-            fn insert(self, bytes: &mut [u8], at: usize) {
+            fn write_at(self, bytes: &mut [u8], at: usize) {
                 debug_assert_eq!(at % 8, 0, "an address starts at a byte");
                 let $value = self;
                 bytes[at / 8..at / 8 + $bytes].copy_from_slice(&$to);
@@ -243,14 +243,14 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_extracted_where_they_were_inserted() {
+    fn fields_are_read_where_they_were_written() {
         let mut bytes = [0; 4];
-        u4::new(6).insert(&mut bytes, 0);
-        0xa7u8.insert(&mut bytes, 4);
-        u20::new(0x1_2345).insert(&mut bytes, 12);
+        u4::new(6).write_at(&mut bytes, 0);
+        0xa7u8.write_at(&mut bytes, 4);
+        u20::new(0x1_2345).write_at(&mut bytes, 12);
         assert_eq!(bytes, [0x6a, 0x71, 0x23, 0x45]);
-        assert_eq!(u4::extract(&bytes, 0), u4::new(6));
-        assert_eq!(u8::extract(&bytes, 4), 0xa7);
-        assert_eq!(u20::extract(&bytes, 12), u20::new(0x1_2345));
+        assert_eq!(u4::read_at(&bytes, 0), u4::new(6));
+        assert_eq!(u8::read_at(&bytes, 4), 0xa7);
+        assert_eq!(u20::read_at(&bytes, 12), u20::new(0x1_2345));
     }
 }

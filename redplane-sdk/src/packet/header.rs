@@ -36,7 +36,7 @@ macro_rules! header {
             pub fn parse(bytes: &[u8; Self::LEN]) -> Self {
                 let mut at = 0;
                 $(
-                    let $field = <$ty as Field>::extract(bytes, at);
+                    let $field = <$ty as Field>::read_at(bytes, at);
                     at += <$ty as Field>::WIDTH;
                 )*
                 debug_assert_eq!(at, Self::LEN * 8, "a header is a whole number of bytes");
@@ -49,7 +49,7 @@ macro_rules! header {
                 let mut bytes = [0; Self::LEN];
                 let mut at = 0;
                 $(
-                    self.$field.insert(&mut bytes, at);
+                    self.$field.write_at(&mut bytes, at);
                     at += <$ty as Field>::WIDTH;
                 )*
                 debug_assert_eq!(at, Self::LEN * 8, "a header is a whole number of bytes");

@@ -1,0 +1,5 @@
+//! The packet against the compiler's table, against etherparse, and against full checksum sums.
+
+mod checksums;
+mod graph;
+mod oracle;
