@@ -1,0 +1,181 @@
+//! One record of the store: what is replicated, and what only the head of the chain knows.
+
+use std::fmt;
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use crate::create::COMPANIONS_MAX;
+use crate::fixed::KEY_LEN_MAX;
+use crate::identity::SwitchIdentity;
+use crate::serial::{Serial, Version};
+use crate::time::Time;
+
+/// Name of a record: the app and the key's bytes, inline, so that looking one up allocates nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordKey {
+    app: u16,
+    len: u8,
+    bytes: [u8; KEY_LEN_MAX],
+}
+
+const _: () = assert!(KEY_LEN_MAX <= u8::MAX as usize);
+
+impl RecordKey {
+    /// The name of an app's key; `None` if the key is longer than [`KEY_LEN_MAX`].
+    #[must_use]
+    pub fn new(app: u16, key: &[u8]) -> Option<Self> {
+        let mut bytes = [0; KEY_LEN_MAX];
+        bytes.get_mut(..key.len())?.copy_from_slice(key);
+        Some(Self { app, len: key.len() as u8, bytes })
+    }
+
+    /// Number of the app.
+    #[must_use]
+    pub const fn app(&self) -> u16 {
+        self.app
+    }
+
+    /// The key's bytes.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl fmt::Debug for RecordKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:", self.app)?;
+        self.key().iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+/// The switch that a lease was granted to last.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Owner {
+    /// Which switch, in which life.
+    pub identity: SwitchIdentity,
+    /// Where RECALL goes. Kept in the record, so that a new head can recall too.
+    pub address: SocketAddrV4,
+}
+
+/// The replicated part of a record. Everything travels in every chain message about it, so that a message which is
+/// lost or overtaken costs nothing once a later one arrives.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// Orders the versions of this record: a node keeps the later.
+    pub version: Version,
+    /// Nobody yet, for a companion that no switch has asked for.
+    pub owner: Option<Owner>,
+    /// Install counter of the owner's slot when it asked.
+    pub ticket: Serial,
+    /// The value. Empty in a tombstone.
+    pub value: Vec<u8>,
+    /// A tombstone: the record was deleted at this generation.
+    pub deleted: bool,
+    /// After how long without lease and traffic it is deleted.
+    pub idle: Duration,
+    /// Keys (of the same app) that were made together with this one, without itself; at most [`COMPANIONS_MAX`].
+    pub companions: Vec<RecordKey>,
+}
+
+impl Record {
+    /// What is left of a record that was deleted at `generation`.
+    #[must_use]
+    pub fn tombstone(generation: Serial) -> Self {
+        Self {
+            version: Version { generation, sequence: Serial::ZERO },
+            owner: None,
+            ticket: Serial::ZERO,
+            value: Vec::new(),
+            deleted: true,
+            idle: Duration::ZERO,
+            companions: Vec::new(),
+        }
+    }
+}
+
+const _: () = assert!(COMPANIONS_MAX < u8::MAX as usize, "their number is one byte in a chain message");
+
+/// A record at one node, with what is never sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) record: Record,
+    /// Head: until when the owner's lease is honoured.
+    pub(crate) deadline: Time,
+    /// Head: the owner gave the lease back with this sequence; it is over once that is applied.
+    pub(crate) released: Option<Serial>,
+    /// Head: last sign of life from a switch.
+    pub(crate) active: Time,
+    /// Tombstone: when it may be forgotten. Pushed back whenever the deletion is heard of again.
+    pub(crate) purge_at: Time,
+}
+
+/// How a LEASE for a live record is to be answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LeaseDecision {
+    /// Asked again by the same slot in the same state: the same generation again.
+    Same,
+    /// Nobody else's lease is in the way: the next generation.
+    Next,
+    /// An old request of the owner that was overtaken by a newer: only its packet goes back.
+    Overtaken,
+    /// Another switch's lease lives: recall and wait.
+    Wait,
+}
+
+impl Entry {
+    pub(crate) fn new(record: Record, now: Time) -> Self {
+        Self { record, deadline: now, released: None, active: now, purge_at: now }
+    }
+
+    /// Takes over a record that came down the chain, if it is later than ours.
+    pub(crate) fn merge(&mut self, record: Record) -> bool {
+        let later = record.version.is_after(self.record.version);
+        if later {
+            self.record = record;
+        }
+        later
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        !self.record.deleted
+    }
+
+    /// Whether somebody's lease must still be honoured.
+    pub(crate) fn is_leased(&self, now: Time) -> bool {
+        self.record.owner.is_some() && now < self.deadline
+    }
+
+    /// Whether a request comes from the owner, in its generation. Everything else is fenced.
+    pub(crate) fn is_from_owner(&self, sender: &Owner, generation: Serial) -> bool {
+        self.is_live()
+            && self.record.owner.as_ref() == Some(sender)
+            && self.record.version.generation == generation
+            && generation != Serial::ZERO
+    }
+
+    pub(crate) fn decide(&self, sender: &Owner, ticket: Serial, now: Time) -> LeaseDecision {
+        let Some(owner) = &self.record.owner else { return LeaseDecision::Next };
+        if owner.identity == sender.identity {
+            let leased = self.is_leased(now);
+            return if ticket == self.record.ticket {
+                LeaseDecision::Same
+            } else if leased && self.record.ticket.is_after(ticket) {
+                LeaseDecision::Overtaken
+            } else {
+                LeaseDecision::Next
+            };
+        }
+        // A switch that booted again has lost its slots: its former life's lease binds nobody.
+        let rebooted = owner.identity.switch == sender.identity.switch;
+        if rebooted || !self.is_leased(now) { LeaseDecision::Next } else { LeaseDecision::Wait }
+    }
+
+    /// Moves the deadline, unless the lease was given back.
+    pub(crate) fn extend(&mut self, lease: Duration, now: Time) {
+        self.active = now;
+        if self.released.is_none() {
+            self.deadline = self.deadline.max(now.plus(lease));
+        }
+    }
+}
