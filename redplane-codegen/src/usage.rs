@@ -1,0 +1,176 @@
+//! What the handler reads and writes, and which locals cross a lease point.
+
+use std::collections::BTreeSet;
+
+use crate::ir::{Expr, ExprKind, HeaderField, HeaderId, Local, LocalId, Place, Stmt, StmtKind, Verdict};
+use crate::split::Split;
+
+/// What all statements together use.
+#[derive(Debug, Default)]
+pub(crate) struct Usage {
+    pub(crate) reads: BTreeSet<HeaderField>,
+    pub(crate) writes: BTreeSet<HeaderField>,
+    pub(crate) headers: BTreeSet<HeaderId>,
+    pub(crate) writes_state: bool,
+}
+
+/// Collects the usage of both parts.
+pub(crate) fn usage(split: &Split) -> Usage {
+    let mut usage = Usage::default();
+    usage.block(&split.before);
+    for point in &split.points {
+        usage.block(&point.rest);
+        usage.block(&point.absent);
+    }
+    usage.headers.extend(usage.reads.iter().chain(&usage.writes).map(|field| field.header));
+    usage
+}
+
+/// Marks the locals that are read after a lease point before they are set again there.
+pub(crate) fn mark_crossing(split: &Split, locals: &mut [Local]) {
+    for block in split.points.iter().flat_map(|point| [&point.rest, &point.absent]) {
+        for id in live_in(block, &BTreeSet::new()) {
+            locals[id].crosses = true;
+        }
+    }
+}
+
+/// Drops the locals that nothing uses (what was inlined or dead may leave some) and closes the gaps.
+pub(crate) fn drop_unused(split: &mut Split, locals: Vec<Local>) -> Vec<Local> {
+    let mut used = BTreeSet::new();
+    let mut note = |id: &mut LocalId| {
+        used.insert(*id);
+    };
+    split.blocks().for_each(|block| each_local(block, &mut note));
+    let places: Vec<LocalId> = used.iter().copied().collect();
+    let mut renumber = |id: &mut LocalId| *id = places.binary_search(id).unwrap_or(*id);
+    split.blocks().for_each(|block| each_local(block, &mut renumber));
+    locals.into_iter().enumerate().filter(|(id, _)| used.contains(id)).map(|(_, local)| local).collect()
+}
+
+impl Split {
+    fn blocks(&mut self) -> impl Iterator<Item = &mut Vec<Stmt>> {
+        let points = self.points.iter_mut().flat_map(|point| [&mut point.rest, &mut point.absent]);
+        std::iter::once(&mut self.before).chain(points)
+    }
+}
+
+impl Usage {
+    fn block(&mut self, block: &[Stmt]) {
+        for statement in block {
+            statement_exprs(&statement.kind, &mut |expr| self.expr(expr));
+            match &statement.kind {
+                StmtKind::Assign { place: Place::Header(field), .. } => {
+                    self.writes.insert(*field);
+                }
+                StmtKind::Assign { place: Place::State(_), .. } => self.writes_state = true,
+                StmtKind::If { then, otherwise, .. } => {
+                    self.block(then);
+                    self.block(otherwise);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn expr(&mut self, expr: &Expr) {
+        match &expr.kind {
+            ExprKind::Header(field) => {
+                self.reads.insert(*field);
+            }
+            ExprKind::Valid(id) => {
+                self.headers.insert(*id);
+            }
+            ExprKind::Not(inner) | ExprKind::Cast(inner) => self.expr(inner),
+            ExprKind::Binary(_, left, right) => {
+                self.expr(left);
+                self.expr(right);
+            }
+            ExprKind::Const(_) | ExprKind::Local(_) | ExprKind::State(_) | ExprKind::IngressPort => {}
+        }
+    }
+}
+
+/// The expressions of a statement itself, without those of its branches.
+fn statement_exprs(kind: &StmtKind, f: &mut impl FnMut(&Expr)) {
+    match kind {
+        StmtKind::Assign { value, .. } => f(value),
+        StmtKind::Lookup { key, .. } => f(key),
+        StmtKind::If { condition, .. } => f(condition),
+        StmtKind::Reach { key, .. } => key.iter().for_each(f),
+        StmtKind::Finish(Verdict::To(port)) => f(port),
+        StmtKind::Finish(_) => {}
+    }
+}
+
+/// Locals whose value at the start of the block matters.
+fn live_in(block: &[Stmt], live_out: &BTreeSet<LocalId>) -> BTreeSet<LocalId> {
+    let mut live = live_out.clone();
+    for statement in block.iter().rev() {
+        match &statement.kind {
+            StmtKind::Assign { place: Place::Local(id), .. } | StmtKind::Lookup { into: id, .. } => {
+                live.remove(id);
+            }
+            StmtKind::If { then, otherwise, .. } => {
+                let mut both = live_in(then, &live);
+                both.extend(live_in(otherwise, &live));
+                live = both;
+            }
+            StmtKind::Finish(_) | StmtKind::Reach { .. } => live.clear(),
+            StmtKind::Assign { .. } => {}
+        }
+        statement_exprs(&statement.kind, &mut |expr| read_locals(expr, &mut live));
+    }
+    live
+}
+
+fn read_locals(expr: &Expr, live: &mut BTreeSet<LocalId>) {
+    match &expr.kind {
+        ExprKind::Local(id) => {
+            live.insert(*id);
+        }
+        ExprKind::Not(inner) | ExprKind::Cast(inner) => read_locals(inner, live),
+        ExprKind::Binary(_, left, right) => {
+            read_locals(left, live);
+            read_locals(right, live);
+        }
+        _ => {}
+    }
+}
+
+fn each_local(block: &mut [Stmt], f: &mut impl FnMut(&mut LocalId)) {
+    for statement in block {
+        match &mut statement.kind {
+            StmtKind::Assign { place, value } => {
+                if let Place::Local(id) = place {
+                    f(id);
+                }
+                each_in_expr(value, f);
+            }
+            StmtKind::Lookup { key, into, .. } => {
+                each_in_expr(key, f);
+                f(into);
+            }
+            StmtKind::If { condition, then, otherwise } => {
+                each_in_expr(condition, f);
+                each_local(then, f);
+                each_local(otherwise, f);
+            }
+            StmtKind::Reach { key, .. } => key.iter_mut().for_each(|expr| each_in_expr(expr, f)),
+            StmtKind::Finish(Verdict::To(port)) => each_in_expr(port, f),
+            StmtKind::Finish(_) => {}
+        }
+    }
+}
+
+fn each_in_expr(expr: &mut Expr, f: &mut impl FnMut(&mut LocalId)) {
+    match &mut expr.kind {
+        ExprKind::Local(id) => f(id),
+        ExprKind::Not(inner) | ExprKind::Cast(inner) => each_in_expr(inner, f),
+        ExprKind::Binary(_, left, right) => {
+            each_in_expr(left, f);
+            each_in_expr(right, f);
+        }
+        _ => {}
+    }
+}

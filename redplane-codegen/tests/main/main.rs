@@ -1,0 +1,4 @@
+//! The compiler, from Rust source to typed program.
+
+mod common;
+mod nat;
