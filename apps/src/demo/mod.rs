@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod connection;
+pub mod datagram;
 pub mod hosts;
 pub mod plot;
 pub mod progress;
