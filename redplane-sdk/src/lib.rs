@@ -1,4 +1,8 @@
 //! Write a switch program in Rust; its state survives the switch.
+//!
+//! An app is one module under `#[app]`: see [`mod@app`] for what it becomes, [`prelude`] for what it may use.
+//! [`pipeline::Switch`] runs it natively; [`net`] is a simulated network to run it in.
+
 #![forbid(unsafe_code)]
 
 pub mod app;
@@ -6,8 +10,12 @@ pub mod checksum;
 pub mod field;
 pub mod ops;
 pub mod packet;
+pub mod pipeline;
+pub mod prelude;
 pub mod table;
 
 pub use app::{App, Handled, StateHandle, StateRef, Suspend, Verdict};
 pub use field::{Bits, Field};
 pub use redplane_protocol as protocol;
+#[doc(hidden)]
+pub use serde;

@@ -13,6 +13,7 @@ pub use header::{Ethernet, Icmp, Ipv4, Ipv6, Layout, Ports, Tcp, Udp, Vlan};
 pub use mac::{MacAddr, MacAddrError};
 
 use crate::checksum;
+use crate::pipeline::Reason;
 
 /// EtherType of IPv4 (IEEE 802 numbers).
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -101,12 +102,12 @@ pub enum ParseError {
 }
 
 impl ParseError {
-    /// The drop reason: one of [`crate::pipeline::reason`].
-    pub fn reason(&self) -> &'static str {
+    /// The drop reason.
+    pub fn reason(&self) -> Reason {
         match self {
-            ParseError::Truncated { .. } => "parse_error",
-            ParseError::Ipv4Malformed { .. } => "ipv4_malformed",
-            ParseError::Ipv4Checksum { .. } => "ipv4_checksum",
+            ParseError::Truncated { .. } => Reason::ParseError,
+            ParseError::Ipv4Malformed { .. } => Reason::Ipv4Malformed,
+            ParseError::Ipv4Checksum { .. } => Reason::Ipv4Checksum,
         }
     }
 }

@@ -149,7 +149,7 @@ proptest! {
             (Err(ParseError::Truncated { header, .. }), Err(expected)) => prop_assert_eq!(header, expected),
             (Err(error), Ok(starts)) => {
                 prop_assert!(starts[2].is_some(), "{} without IPv4", error);
-                prop_assert!(matches!(error.reason(), "ipv4_malformed" | "ipv4_checksum"));
+                prop_assert!(matches!(error.reason().name(), "ipv4_malformed" | "ipv4_checksum"));
             }
             (parsed, expected) => prop_assert!(false, "{:?} but {:?}", parsed, expected),
         }
