@@ -2,4 +2,4 @@
 
 mod checksums;
 mod graph;
-mod oracle;
+pub(crate) mod oracle;
