@@ -83,7 +83,7 @@ codes! {
         "#[table]\npub type Inside = Lpm<Ipv4Addr, bool>;",
         "#[table(size = 64)]\npub type Inside = Lpm<Ipv4Addr, bool>;";
     TABLE_KIND = "RP0013", "a table of a kind that match units do not have",
-        "Match units compare exactly, by longest prefix, or by value and mask.",
+        "Match units compare exactly or by longest prefix.",
         "#[table(size = 64)]\npub type Inside = HashMap<Ipv4Addr, bool>;",
         "#[table(size = 64)]\npub type Inside = Exact<Ipv4Addr, bool>;";
     TABLE_TYPE = "RP0014", "a table's key or value is not one word",

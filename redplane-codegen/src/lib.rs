@@ -12,6 +12,7 @@ pub mod packet;
 
 mod canonical;
 mod check;
+mod expand;
 mod split;
 mod syntax;
 mod tree;
@@ -23,6 +24,7 @@ use proc_macro2::TokenStream;
 
 pub use crate::canonical::{canonical, fingerprint, hash};
 pub use crate::diagnostic::{Diagnostic, Diagnostics};
+pub use crate::expand::{expand, outside};
 use crate::syntax::Module;
 
 /// Compiles the module of `#[redplane_sdk::app(arguments)]`.

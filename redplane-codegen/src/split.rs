@@ -14,7 +14,7 @@ use crate::packet::HEADERS;
 use crate::tree::{Node, NodeKind};
 
 /// Most lease points: the point's number travels in the packet's metadata, and each carries a copy of what follows.
-pub const POINTS_MAX: usize = 16;
+const POINTS_MAX: usize = 16;
 
 /// The two parts.
 #[derive(Debug)]

@@ -25,9 +25,9 @@ use crate::syntax::Module;
 use crate::tree::{Node, NodeKind};
 
 /// Most statements after unrolling and inlining: p4c and a reader both have to get through them.
-pub const STATEMENTS_MAX: usize = 4096;
+const STATEMENTS_MAX: usize = 4096;
 /// Most turns of one unrolled loop: a pipeline has about a dozen stages, so more is surely a misunderstanding.
-pub const UNROLL_MAX: u128 = 64;
+const UNROLL_MAX: u128 = 64;
 
 /// The checked handler.
 #[derive(Debug)]

@@ -12,13 +12,13 @@ use crate::words;
 
 /// Most bytes of a key or a state value on the wire: with the header and an input packet of 1,400 bytes a message
 /// still fits a frame of 1,600 bytes, and a P4 parser extracts it in one state.
-pub const RECORD_BYTES_MAX: u16 = 64;
+const RECORD_BYTES_MAX: u16 = 64;
 /// Most slots in a switch: 2^20 slots of 64 bytes are half the SRAM of a Tofino pipe's stages together.
-pub const SLOTS_MAX: u64 = 1 << 20;
+const SLOTS_MAX: u64 = 1 << 20;
 /// Shortest idle time: under a lease (1 s by default) a record would be forgotten while it is used.
-pub const IDLE_MS_MIN: u64 = 1_000;
+const IDLE_MS_MIN: u64 = 1_000;
 /// Longest idle time, 30 days: the store's deadlines stay far from any overflow.
-pub const IDLE_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
+const IDLE_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
 
 /// Slots if nothing is said.
 const SLOTS_DEFAULT: u32 = 65_536;

@@ -10,9 +10,9 @@ use crate::types;
 use crate::words;
 
 /// Most entries of one table: a switch of the Tofino class holds about a million in TCAM and SRAM for all tables.
-pub const TABLE_SIZE_MAX: u64 = 1 << 20;
+const TABLE_SIZE_MAX: u64 = 1 << 20;
 
-const KINDS: [&str; 3] = ["Exact", "Lpm", "Ternary"];
+const KINDS: [&str; 2] = ["Exact", "Lpm"];
 
 pub(crate) fn read<'a>(
     attribute: &Attribute,
@@ -77,7 +77,6 @@ fn read_shape(
     let matching = match last.ident.to_string().as_str() {
         "Exact" => Match::Exact,
         "Lpm" => Match::Lpm,
-        "Ternary" => Match::Ternary,
         other => {
             report_kind(&last.ident, other, diagnostics);
             return None;
@@ -105,9 +104,9 @@ fn read_shape(
     };
     let key_type = read_part(key, "a table's key", module, diagnostics);
     let value_type = read_part(value, "a table's value", module, diagnostics);
-    if matching == Match::Lpm && matches!(key_type, Some(Type::Bool)) {
-        let message = "longest prefix match on a `bool`: there is no prefix of one bit";
-        diagnostics.report(codes::TABLE_TYPE, key, message, "write `Exact<bool, ..>`");
+    if matching == Match::Lpm && !matches!(key_type, Some(Type::Ipv4 | Type::Ipv6) | None) {
+        let message = "longest prefix match is for addresses";
+        diagnostics.report(codes::TABLE_TYPE, key, message, "write `Exact<..>`, or give `Lpm` an address");
         return None;
     }
     Some((matching, key_type?, value_type?))
@@ -140,7 +139,7 @@ fn report_kind(tokens: impl quote::ToTokens, name: &str, diagnostics: &mut Diagn
     diagnostics.report(
         codes::TABLE_KIND,
         tokens,
-        "a table matches exactly, by longest prefix, or by value and mask: that is what match units do",
+        "a table matches exactly or by longest prefix, as match units do",
         words::suggest(name, "kinds of table", KINDS),
     );
 }

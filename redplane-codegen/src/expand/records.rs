@@ -1,0 +1,107 @@
+//! Key, state, configuration, tables: derives, wire layout, sizes.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{Attribute, Item, ItemStruct, ItemType, Path, PathArguments};
+
+use crate::syntax::Module;
+use crate::words;
+
+/// What [`redplane_protocol::Fixed`] asks for, each as path and name.
+const RECORD_DERIVES: [(&str, &str); 9] = [
+    ("::core::clone::Clone", "Clone"),
+    ("::core::marker::Copy", "Copy"),
+    ("::core::cmp::PartialEq", "PartialEq"),
+    ("::core::cmp::Eq", "Eq"),
+    ("::core::cmp::PartialOrd", "PartialOrd"),
+    ("::core::cmp::Ord", "Ord"),
+    ("::core::hash::Hash", "Hash"),
+    ("::core::fmt::Debug", "Debug"),
+    ("::core::default::Default", "Default"),
+];
+
+/// An ordinary struct that the operator fills from a file.
+const CONFIG_DERIVES: [(&str, &str); 3] = [
+    ("::core::clone::Clone", "Clone"),
+    ("::core::fmt::Debug", "Debug"),
+    ("::redplane_sdk::serde::Deserialize", "Deserialize"),
+];
+
+/// Derives on the key and the state, if their fields can have them.
+pub(super) fn derive_record(item: &mut ItemStruct, module: &Module) {
+    let readable = if module.key_item.is_some_and(|key| key.ident == item.ident) {
+        module.key.is_some()
+    } else {
+        module.state.is_some()
+    };
+    if readable {
+        derive(item, &RECORD_DERIVES);
+    }
+}
+
+/// Derives on the configuration.
+pub(super) fn derive_config(item: &mut ItemStruct) {
+    let written = derived(&item.attrs).iter().any(|name| name == "Deserialize");
+    derive(item, &CONFIG_DERIVES);
+    if !written {
+        item.attrs.push(syn::parse_quote!(#[serde(crate = "::redplane_sdk::serde")]));
+    }
+}
+
+/// The table's size as third argument of its type.
+pub(super) fn size_table(item: &mut ItemType, module: &Module) {
+    let name = item.ident.to_string();
+    let Some(table) = module.tables.iter().find(|table| table.name == name) else { return };
+    let size = proc_macro2::Literal::usize_unsuffixed(table.size as usize);
+    if let syn::Type::Path(path) = &mut *item.ty
+        && let Some(last) = path.path.segments.last_mut()
+        && let PathArguments::AngleBracketed(arguments) = &mut last.arguments
+    {
+        arguments.args.push(syn::parse_quote!(#size));
+    }
+}
+
+/// The wire layout of key and state.
+pub(super) fn fixed(module: &Module) -> Vec<Item> {
+    let key = module.key_item.filter(|_| module.key.is_some());
+    let state = module.state_item.filter(|_| module.state.is_some());
+    let implement = |item: &ItemStruct| {
+        let name = &item.ident;
+        let fields = item.fields.iter().map(|field| {
+            let (name, ty) = (&field.ident, &field.ty);
+            quote!(#name: #ty)
+        });
+        Item::Verbatim(quote_spanned!(name.span()=> ::redplane_sdk::impl_fixed!(#name { #(#fields),* });))
+    };
+    key.into_iter().chain(state).map(implement).collect()
+}
+
+/// Adds derives that the author has not written.
+fn derive(item: &mut ItemStruct, wanted: &[(&str, &str)]) {
+    let written = derived(&item.attrs);
+    let missing: Vec<Path> = wanted
+        .iter()
+        .filter(|(_, name)| !written.iter().any(|known| known == name))
+        .filter_map(|(path, _)| syn::parse_str(path).ok())
+        .collect();
+    let attribute: Attribute = syn::parse_quote!(#[derive(#(#missing),*)]);
+    item.attrs.push(attribute);
+}
+
+/// Names that the author derives.
+fn derived(attributes: &[Attribute]) -> Vec<String> {
+    let mut names = Vec::new();
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("derive")) {
+        // A derive that cannot be read is rustc's to report.
+        let _ = attribute.parse_nested_meta(|meta| {
+            names.extend(meta.path.segments.last().map(|last| last.ident.to_string()));
+            Ok(())
+        });
+    }
+    names
+}
+
+/// Field of the context for a type: `Inside` as `inside`, at the type's place.
+pub(super) fn handle(name: &syn::Ident) -> TokenStream {
+    syn::Ident::new(&words::snake_case(&name.to_string()), name.span()).to_token_stream()
+}

@@ -1,0 +1,177 @@
+//! `Context`, `Tables` and `App`: what the software switch and the store call.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+
+use super::{doc, records};
+use crate::ir;
+use crate::syntax::Module;
+
+/// All generated items. Without `app` there were mistakes: the names exist, so that only the mistakes are reported.
+pub(super) fn items(module: &Module, app: Option<&ir::App>) -> TokenStream {
+    let context = context(module);
+    let tables = tables(module);
+    let app = implementation(module, app);
+    quote!(#context #tables #app)
+}
+
+fn table_fields(module: &Module) -> Vec<(Ident, Ident)> {
+    let field =
+        |table: &ir::Table| (Ident::new(&table.handle, table.span), Ident::new(&table.name, table.span));
+    module.tables.iter().map(field).collect()
+}
+
+fn context(module: &Module) -> TokenStream {
+    let (handles, types): (Vec<_>, Vec<_>) = table_fields(module).into_iter().unzip();
+    let state = match (module.key_item, module.state_item) {
+        (Some(key), Some(state)) => {
+            let (handle, key, state) = (records::handle(&state.ident), &key.ident, &state.ident);
+            quote!(#[doc = "The state, behind its lease."] pub #handle: ::redplane_sdk::StateHandle<'a, #key, #state>,)
+        }
+        _ => quote!(#[doc(hidden)] pub __state: ::core::marker::PhantomData<&'a ()>,),
+    };
+    quote! {
+        /// What a handler works with besides the packet.
+        pub struct Context<'a> {
+            #state
+            #(#[doc = "An operator table."] pub #handles: &'a #types,)*
+            /// The port that the packet came in by.
+            pub ingress_port: u16,
+        }
+
+        impl Context<'_> {
+            /// By the IPv4 route table.
+            #[inline]
+            pub fn forward(&self) -> ::redplane_sdk::Handled {
+                ::core::result::Result::Ok(::redplane_sdk::Verdict::Forward)
+            }
+
+            /// Out of this port, as it is.
+            #[inline]
+            pub fn to(&self, port: u16) -> ::redplane_sdk::Handled {
+                ::core::result::Result::Ok(::redplane_sdk::Verdict::To(port))
+            }
+
+            /// Back out of the port that it came in by.
+            #[inline]
+            pub fn reply(&self) -> ::redplane_sdk::Handled {
+                ::core::result::Result::Ok(::redplane_sdk::Verdict::Reply)
+            }
+
+            /// Through the pipeline once more, as it is now.
+            #[inline]
+            pub fn recirculate(&self) -> ::redplane_sdk::Handled {
+                ::core::result::Result::Ok(::redplane_sdk::Verdict::Recirculate)
+            }
+
+            /// Nowhere; `reason` names the counter.
+            #[inline]
+            pub fn drop(&self, reason: &'static str) -> ::redplane_sdk::Handled {
+                ::core::result::Result::Ok(::redplane_sdk::Verdict::Drop(reason))
+            }
+        }
+    }
+}
+
+fn tables(module: &Module) -> TokenStream {
+    let (handles, types): (Vec<_>, Vec<_>) = table_fields(module).into_iter().unzip();
+    let docs = module.tables.iter().map(|table| doc(table.docs.join("\n")));
+    quote! {
+        /// The operator's tables.
+        #[derive(
+            ::core::clone::Clone,
+            ::core::fmt::Debug,
+            ::core::default::Default,
+            ::redplane_sdk::serde::Deserialize,
+        )]
+        #[serde(crate = "::redplane_sdk::serde", default, deny_unknown_fields)]
+        pub struct Tables { #(#docs pub #handles: #types,)* }
+    }
+}
+
+fn implementation(module: &Module, app: Option<&ir::App>) -> TokenStream {
+    let unit = quote! {
+        /// The app, for the software switch and the store.
+        #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
+        pub struct App;
+    };
+    let readable = module.key.is_some() && module.state.is_some();
+    let (Some(key), Some(state), Some(handler), true) =
+        (module.key_item, module.state_item, module.handler.filter(|_| module.handler_fits), readable)
+    else {
+        return unit;
+    };
+    let constants = constants(module, app);
+    let (handles, _): (Vec<_>, Vec<_>) = table_fields(module).into_iter().unzip();
+    let (key, state, handler) = (&key.ident, records_of(state), &handler.sig.ident);
+    let (state_handle, state) = state;
+    let config = module.config.map_or_else(
+        || quote!(()),
+        |config| {
+            let name = &config.ident;
+            quote!(#name)
+        },
+    );
+    let create = match module.on_create.filter(|_| module.on_create_fits) {
+        Some(item) => {
+            let name = &item.sig.ident;
+            let config = module.config.map(|_| quote!(, config));
+            quote!(#name(key, records #config))
+        }
+        None => quote!(::core::result::Result::Ok(::core::default::Default::default())),
+    };
+    quote! {
+        #unit
+
+        impl ::redplane_sdk::App for App {
+            type Key = #key;
+            type State = #state;
+            type Tables = Tables;
+            type Config = #config;
+
+            #constants
+
+            fn handle<'a>(
+                packet: &mut ::redplane_sdk::packet::Packet,
+                state: ::redplane_sdk::StateHandle<'a, Self::Key, Self::State>,
+                tables: &'a Self::Tables,
+                ingress_port: u16,
+            ) -> ::redplane_sdk::Handled {
+                let _ = tables;
+                let mut context =
+                    Context { #state_handle: state, #(#handles: &tables.#handles,)* ingress_port };
+                #handler(packet, &mut context)
+            }
+
+            #[allow(unused_variables, reason = "an app without `on_create` starts from zero")]
+            fn create(
+                key: &Self::Key,
+                records: &mut ::redplane_sdk::protocol::create::Creation<'_, Self::Key, Self::State>,
+                config: &Self::Config,
+            ) -> ::core::result::Result<Self::State, ::redplane_sdk::protocol::create::Refusal> {
+                #create
+            }
+        }
+    }
+}
+
+fn records_of(state: &syn::ItemStruct) -> (TokenStream, Ident) {
+    (records::handle(&state.ident), format_ident!("{}", state.ident))
+}
+
+fn constants(module: &Module, app: Option<&ir::App>) -> TokenStream {
+    let name = module.name.to_string();
+    let id = module.id.unwrap_or_default();
+    let (slots, idle) = module.state.as_ref().map_or((1, 0), |state| (state.slots, state.idle_ms));
+    let (fingerprint, hash) = app.map_or((0, 0), |app| (crate::fingerprint(app), crate::hash(app)));
+    let reasons = app.map(|app| app.reasons.clone()).unwrap_or_default();
+    quote! {
+        const NAME: &'static str = #name;
+        const ID: u16 = #id;
+        const FINGERPRINT: u16 = #fingerprint;
+        const IR_HASH: u64 = #hash;
+        const SLOTS: u32 = #slots;
+        const IDLE: ::core::time::Duration = ::core::time::Duration::from_millis(#idle);
+        const REASONS: &'static [&'static str] = &[#(#reasons),*];
+    }
+}
