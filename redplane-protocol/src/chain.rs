@@ -196,6 +196,12 @@ impl ChainMessage {
         }
     }
 
+    /// The shard that a message is for, without looking at the rest; `None` if it is too short to say.
+    #[must_use]
+    pub fn peek_shard(bytes: &[u8]) -> Option<u16> {
+        bytes.get(2..4).map(|shard| u16::from_be_bytes([shard[0], shard[1]]))
+    }
+
     /// The message as bytes.
     ///
     /// # Panics
@@ -427,6 +433,7 @@ mod tests {
             Content::Copied { portion: 4 },
         ] {
             let message = ChainMessage { content, ..update() };
+            assert_eq!(ChainMessage::peek_shard(&message.to_vec()), Some(1));
             assert_eq!(ChainMessage::parse(&message.to_vec()), Ok(message));
         }
     }

@@ -103,7 +103,18 @@ impl Node {
             LeaseDecision::Wait => {
                 let frame = message.frame.to_vec();
                 let waiter = Waiter { from: *from, header: *header, frame, until: Time(u64::MAX) };
-                self.waiting.with(key, |queue| queue.leases.push_back(waiter));
+                let identity = header.identity;
+                let forgotten = self.waiting.with(key, |queue| {
+                    // Requests of a former life of this switch wait for a grant that nobody could use.
+                    let before = queue.leases.len();
+                    queue.leases.retain(|other| {
+                        other.header.identity.switch != identity.switch || other.header.identity == identity
+                    });
+                    let forgotten = before - queue.leases.len();
+                    queue.leases.push_back(waiter);
+                    forgotten
+                });
+                (0..forgotten).for_each(|_| self.statistics.count_drop(StoreDrop::QueueLost));
                 self.on_waiting(key, now);
             }
         }
@@ -182,22 +193,27 @@ impl Node {
         }
     }
 
-    /// When nobody's lease is in the way: to the one that waits longest, and to whom the same grant serves.
+    /// When nobody's lease is in the way: to the switch that waits longest, and with it all its waiting requests.
     fn grant_next(&mut self, key: &RecordKey, now: Time) {
-        let Some(first) = self.waiting.with(key, |queue| queue.leases.pop_front()) else { return };
-        self.grant(key, first.from, &first.header, &first.frame, now);
-        let same = |other: &Waiter| {
-            other.header.identity == first.header.identity && other.header.ticket == first.header.ticket
-        };
-        let served = self.waiting.with(key, |queue| {
-            let (served, rest) = queue.leases.drain(..).partition::<Vec<_>, _>(same);
+        let mut served = self.waiting.with(key, |queue| {
+            let Some(identity) = queue.leases.front().map(|first| first.header.identity) else {
+                return Vec::new();
+            };
+            let is_same = |waiter: &Waiter| waiter.header.identity == identity;
+            let (served, rest) = queue.leases.drain(..).partition::<Vec<_>, _>(is_same);
             queue.leases = rest.into();
             served
         });
+        // Only the latest ticket can still be installed; the other packets just go back with the same grant.
+        let latest = (0..served.len()).reduce(|best, at| {
+            if served[at].header.ticket.is_after(served[best].header.ticket) { at } else { best }
+        });
+        let Some(latest) = latest else { return };
+        let first = served.remove(latest);
+        self.grant(key, first.from, &first.header, &first.frame, now);
         for waiter in served {
             self.answer_grant(key, waiter.from, &waiter.header, &waiter.frame);
         }
-        self.on_waiting(key, now);
     }
 
     /// Grants the next generation.

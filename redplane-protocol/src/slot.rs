@@ -123,6 +123,8 @@ pub struct SlotStatistics {
     pub overwritten: u64,
     /// Leases given back because the store recalled them.
     pub recalled: u64,
+    /// Recalls of leases that this switch neither held nor could still get, answered all the same.
+    pub released_of_nothing: u64,
     /// Truncated copies sent again.
     pub retransmitted: u64,
     /// Writes whose truncated copy was not kept, because too many were circling.
@@ -267,10 +269,19 @@ impl<K: Fixed, V: Fixed> SlotTable<K, V> {
     /// When a message for this switch arrived by a store-facing port: applies it to the slot of its key.
     ///
     /// Nothing in a message can make it panic; whatever is not for this table is dropped with a reason.
+    ///
+    /// A RECALL clears the slot and is answered with RELEASE and the slot's sequence. **Beyond** the paper: a lease that
+    /// the switch does not hold and never will is given back as well, echoing the RECALL's generation and sequence;
+    /// otherwise the store would wait for the whole lease. That is so if the slot's ticket is no longer the RECALL's, or
+    /// the lease belonged to a former life of this switch. If the ticket is still the same, the grant may be under way,
+    /// and the RECALL is dropped: the store repeats it.
     pub fn handle_message(&mut self, header: &Header, key: &K, value: &V, now: Ticks) -> Reaction {
         if (header.app, header.fingerprint) != (self.schema.app, self.schema.fingerprint)
-            || header.identity != self.identity
+            || header.identity.switch != self.identity.switch
         {
+            return Reaction::Drop(DropReason::Stranger);
+        }
+        if header.identity != self.identity && header.kind != Kind::Recall {
             return Reaction::Drop(DropReason::Stranger);
         }
         let slot = self.slot(key);
@@ -403,14 +414,32 @@ impl<K: Fixed, V: Fixed> SlotTable<K, V> {
     }
 
     fn on_recall(&mut self, slot: Slot, header: &Header, key: &K, now: Ticks) -> Reaction {
-        if !self.slots[slot.0 as usize].holds(key, header.generation) {
-            return Reaction::Drop(DropReason::NoLease);
+        let state = &mut self.slots[slot.0 as usize];
+        let mine = header.identity == self.identity;
+        let exactly = mine && state.holds(key, header.generation);
+        let mut sequence = header.sequence;
+        if exactly {
+            sequence = state.sequence;
+        } else if mine && state.ticket == header.ticket {
+            return Reaction::Drop(DropReason::NoLease); // The grant may still come, and will be installed.
         }
-        let release = self.header(Kind::Release, slot, 0, now);
-        // Cleared, not merely expired: an ACK still in flight must find nothing to extend.
-        self.slots[slot.0 as usize].clear();
-        self.statistics.recalled += 1;
-        Reaction::Reply(release)
+        if state.generation != Serial::ZERO && state.key == *key {
+            if state.generation.is_after(header.generation) {
+                return Reaction::Drop(DropReason::NoLease); // A late RECALL of what is over.
+            }
+            // Cleared, not merely expired: an ACK still in flight must find nothing to extend. An older generation of
+            // the key goes too, else this switch would act on a key that it just gave away.
+            state.clear();
+        }
+        self.statistics.recalled += u64::from(exactly);
+        self.statistics.released_of_nothing += u64::from(!exactly);
+        Reaction::Reply(Header {
+            kind: Kind::Release,
+            sequence,
+            ticket: Serial::ZERO,
+            sent_at: now,
+            ..*header
+        })
     }
 
     #[inline]

@@ -23,7 +23,7 @@ pub enum StoreDrop {
     StaleRelease,
     /// A READ that waited in vain for its write, or found the queue full.
     ReadUnanswered,
-    /// A waiting request of a node that stopped being the head.
+    /// A waiting request of a node that stopped being the head, or of a switch that booted again.
     QueueLost,
     /// A kind that this store does not serve.
     Unsupported,
