@@ -25,6 +25,7 @@ pub fn wrong(frame: &[u8]) -> Vec<String> {
         Some(TransportSlice::Udp(udp)) if udp.checksum() != 0 => {
             let sum = udp.to_header().calc_checksum_ipv4(&header, udp.payload()).unwrap();
             expect("UDP", sum, udp.checksum());
+            expect("UDP, its length as", ipv4.payload().payload.len() as u16, udp.length());
         }
         Some(TransportSlice::Icmpv4(icmp)) => {
             expect("ICMP", icmp.header().icmp_type.calc_checksum(icmp.payload()), icmp.checksum());

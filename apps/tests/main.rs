@@ -1,1 +1,4 @@
+mod checksums;
 mod mapping;
+mod nat;
+mod run;

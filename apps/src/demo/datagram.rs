@@ -3,7 +3,6 @@
 use std::net::SocketAddrV4;
 
 use redplane_sdk::packet::{ETHERTYPE_IPV4, Packet};
-use redplane_sdk::protocol::wire::UDP_PORT;
 
 use super::hosts::Mac;
 
@@ -27,14 +26,11 @@ pub struct Datagram<'a> {
 }
 
 impl<'a> Datagram<'a> {
-    /// Takes a datagram out of a frame; `None` if there is none, or it is not of this protocol's port.
+    /// Takes a datagram out of a frame; `None` if there is none.
     #[must_use]
     pub fn parse(frame: &'a [u8]) -> Option<Datagram<'a>> {
         let packet = Packet::parse(frame).ok()?;
         let (ipv4, ports, udp) = (packet.ipv4?, packet.ports?, packet.udp?);
-        if ports.dst != UDP_PORT {
-            return None;
-        }
         let start = packet.header_len();
         let payload = frame.get(start..start + usize::from(udp.length).checked_sub(UDP_LEN)?)?;
         let from = SocketAddrV4::new(ipv4.src, ports.src);
@@ -69,6 +65,7 @@ impl<'a> Datagram<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use redplane_sdk::protocol::wire::UDP_PORT;
     use std::net::Ipv4Addr;
 
     #[test]

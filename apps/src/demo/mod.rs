@@ -8,4 +8,5 @@ pub mod plot;
 pub mod progress;
 pub mod report;
 pub mod stream;
+pub mod translate;
 pub mod workload;
