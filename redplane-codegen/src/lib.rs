@@ -7,8 +7,10 @@
 
 pub mod codes;
 pub mod diagnostic;
+pub mod interpret;
 pub mod ir;
 pub mod packet;
+pub mod target;
 
 mod canonical;
 mod check;

@@ -8,7 +8,7 @@ use crate::ir::Type;
 use crate::words;
 
 /// Widest unsigned integer: the widest word that a register, and Rust's `arbitrary-int` in one word, holds.
-pub const UINT_BITS_MAX: u16 = 64;
+pub(crate) const UINT_BITS_MAX: u16 = 64;
 
 /// `type` items of the module that are not tables, by name.
 pub(crate) type Aliases<'a> = BTreeMap<String, &'a syn::Type>;

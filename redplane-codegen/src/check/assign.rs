@@ -19,6 +19,8 @@ enum Target {
     Record(Which, Vec<Place>),
     /// A mistake was reported.
     Unknown,
+    /// It cannot be assigned at all, so the value does not matter.
+    Refused,
     /// `_ = value`
     Nothing,
 }
@@ -45,6 +47,7 @@ impl Checker<'_> {
             Target::Unknown | Target::Nothing => {
                 self.expr(&item.right, Want::Value(None));
             }
+            Target::Refused => {}
         }
         Val::Unit
     }
@@ -159,7 +162,7 @@ impl Checker<'_> {
             format!("{what} cannot be assigned: only locals, header fields and state fields change"),
             "assign the fields one by one; a switch adds and removes no standard headers",
         );
-        Target::Unknown
+        Target::Refused
     }
 
     fn field_target(&mut self, item: &syn::ExprField) -> Target {

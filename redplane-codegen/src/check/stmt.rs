@@ -25,7 +25,9 @@ impl Checker<'_> {
             result = match statement {
                 Stmt::Local(local) => self.local(local),
                 Stmt::Item(item) => self.inner_item(item),
-                Stmt::Expr(expr, None) if last => self.expr(expr, want),
+                Stmt::Expr(expr, None) if last && !(want == Want::Verdict && is_statement(expr)) => {
+                    self.expr(expr, want)
+                }
                 Stmt::Expr(expr, _) => match self.expr(expr, Want::Unit) {
                     Val::Never => Val::Never,
                     _ => Val::Unit,
@@ -41,7 +43,7 @@ impl Checker<'_> {
             self.out.truncate(length);
             return Val::Never;
         }
-        let tail = matches!(block.stmts.last(), Some(Stmt::Expr(_, None)));
+        let tail = matches!(block.stmts.last(), Some(Stmt::Expr(expr, None)) if !is_statement(expr));
         if want == Want::Verdict && !tail && !matches!(result, Val::Unknown) {
             self.no_verdict(block.brace_token.span.close());
         }
@@ -344,6 +346,18 @@ impl Checker<'_> {
             ),
         }
         None
+    }
+}
+
+/// An expression that gives nothing: the path goes on behind it.
+fn is_statement(expr: &Expr) -> bool {
+    match expr {
+        Expr::If(item) => match &item.else_branch {
+            None => true,
+            Some((_, branch)) => matches!(**branch, Expr::If(_)) && is_statement(branch),
+        },
+        Expr::ForLoop(_) | Expr::While(_) | Expr::Assign(_) => true,
+        _ => false,
     }
 }
 

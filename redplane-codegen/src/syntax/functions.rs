@@ -86,7 +86,7 @@ pub(crate) fn last_name(ty: &Type) -> Option<String> {
     }
 }
 
-/// No `async`, `unsafe`, `const`, `extern`, generics.
+/// No `async`, `const` (arithmetic becomes calls that are not), `unsafe`, `extern`, generics.
 pub(crate) fn check_plain(signature: &Signature, what: &str, diagnostics: &mut Diagnostics) -> bool {
     let mut plain = true;
     let mut reject = |tokens: proc_macro2::TokenStream, word: &str| {
@@ -102,6 +102,9 @@ pub(crate) fn check_plain(signature: &Signature, what: &str, diagnostics: &mut D
     };
     if let Some(token) = &signature.asyncness {
         reject(token.to_token_stream(), "async");
+    }
+    if let Some(token) = &signature.constness {
+        reject(token.to_token_stream(), "const");
     }
     if let Some(token) = &signature.unsafety {
         reject(token.to_token_stream(), "unsafe");

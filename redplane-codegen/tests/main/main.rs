@@ -1,4 +1,5 @@
 //! The compiler, from Rust source to typed program.
 
+mod codes;
 mod common;
 mod nat;

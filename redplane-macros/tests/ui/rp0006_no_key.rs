@@ -1,0 +1,22 @@
+#[redplane_sdk::app(id = 1)]
+pub mod counter {
+//~     ^^^^^^^ RP0006
+    use redplane_sdk::prelude::*;
+
+    pub struct Flow {
+        pub addr: Ipv4Addr,
+    }
+
+    #[state(key = Flow, slots = 1024, idle = "60s")]
+    pub struct Count {
+        pub packets: u32,
+        pub port: u16,
+    }
+
+    #[handler]
+    pub fn process(pkt: &mut Packet, cx: &mut Context) -> Handled {
+        cx.forward()
+    }
+}
+
+fn main() {}

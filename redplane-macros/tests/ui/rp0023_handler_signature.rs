@@ -1,0 +1,24 @@
+#[redplane_sdk::app(id = 1)]
+pub mod counter {
+    use redplane_sdk::prelude::*;
+
+    #[key]
+    pub struct Flow {
+        pub addr: Ipv4Addr,
+        pub port: u16,
+    }
+
+    #[state(key = Flow, slots = 1024, idle = "60s")]
+    pub struct Count {
+        pub packets: u32,
+        pub port: u16,
+    }
+
+    #[handler]
+    pub fn process(pkt: &Packet, cx: &mut Context) -> Handled {
+//~                ^^^^^^^^^^^^ RP0023
+        cx.forward()
+    }
+}
+
+fn main() {}

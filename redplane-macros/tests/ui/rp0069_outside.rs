@@ -1,0 +1,7 @@
+#[redplane_sdk::key]
+//~^^^^^^^^^^^^^^^^^^^^< 0 RP0069
+pub struct Flow {
+    pub port: u16,
+}
+
+fn main() {}
