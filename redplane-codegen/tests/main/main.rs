@@ -2,4 +2,5 @@
 
 mod codes;
 mod common;
+mod golden;
 mod nat;

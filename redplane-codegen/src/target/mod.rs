@@ -1,0 +1,103 @@
+//! Targets: what the IR becomes. A target lowers the IR into lines and columns; its templates print and loop.
+//!
+//! **Invariant**: a target decides nothing about the protocol.
+
+pub mod v1model;
+
+use std::collections::BTreeSet;
+
+use proc_macro2::Span;
+
+use crate::ir::{App, HeaderId, Stmt, StmtKind, Verdict};
+use crate::packet::{HEADERS, header};
+
+/// Headers that a switch parses for this app, in wire order: those that the handler asks for, those whose checksums
+/// follow from what it writes, those by which messages of the store are known, and all by which any of them is reached.
+pub fn headers(app: &App) -> Vec<HeaderId> {
+    let mut needed: BTreeSet<HeaderId> = app.handler.headers.iter().copied().collect();
+    needed.extend(app.handler.reads.iter().chain(&app.handler.writes).map(|field| field.header));
+    needed.extend(["ethernet", "ipv4", "ports", "udp"].into_iter().filter_map(header));
+    for (written, checksums) in CHECKSUMS_OF {
+        if app.handler.writes.iter().any(|field| HEADERS[field.header].name == *written) {
+            needed.extend(checksums.iter().copied().filter_map(header));
+        }
+    }
+    // A header stands behind those that it follows, so one walk backwards reaches every ancestor.
+    for id in (0..HEADERS.len()).rev() {
+        if needed.contains(&id) {
+            needed.extend(HEADERS[id].after.iter().filter_map(|edge| header(edge.header)));
+        }
+    }
+    needed.into_iter().collect()
+}
+
+/// Headers with a checksum that covers, or may cover, fields of a header.
+const CHECKSUMS_OF: &[(&str, &[&str])] = &[
+    ("ipv4", &["tcp", "udp"]),
+    ("ipv6", &["tcp", "udp"]),
+    ("ports", &["tcp", "udp"]),
+    ("inner_ipv4", &["icmp", "inner_udp"]),
+    ("inner_ports", &["icmp", "inner_udp"]),
+    ("inner_udp", &["icmp"]),
+    ("inner_icmp", &["icmp"]),
+];
+
+/// The line of a span, counted from one; zero if it has none.
+pub(crate) fn line(span: Span) -> usize {
+    span.start().line
+}
+
+/// Every verdict of the handler, and every statement list it can end in.
+pub(crate) fn verdicts(app: &App) -> Vec<&Verdict> {
+    let mut found = Vec::new();
+    for block in bodies(app) {
+        collect(block, &mut found);
+    }
+    found
+}
+
+/// The handler's statement lists: before the lease points, then after each.
+pub(crate) fn bodies(app: &App) -> impl Iterator<Item = &Vec<Stmt>> {
+    let rests = app.handler.points.iter().flat_map(|point| [&point.rest, &point.absent]);
+    std::iter::once(&app.handler.before).chain(rests)
+}
+
+fn collect<'a>(block: &'a [Stmt], found: &mut Vec<&'a Verdict>) {
+    for statement in block {
+        match &statement.kind {
+            StmtKind::Finish(verdict) => found.push(verdict),
+            StmtKind::If { then, otherwise, .. } => {
+                collect(then, found);
+                collect(otherwise, found);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Drop reasons of the machinery, in the order of their counters, each with what it means. The software switch has
+/// the same, `not_configured` excepted.
+pub const DROP_REASONS: &[(&str, &str)] = &[
+    ("parse_error", "shorter than its headers say"),
+    ("ipv4_malformed", "version, header length or total length is wrong"),
+    ("ipv4_checksum", "the IPv4 header's checksum is wrong"),
+    ("no_route", "no route, or no such port"),
+    ("ttl_expired", "forward() with one hop left"),
+    ("store_mtu", "does not fit into a message to the store"),
+    ("protocol_malformed", "a message that cannot be read"),
+    ("protocol_stranger", "a message for another app, schema, switch or boot"),
+    ("lease_stale", "another switch owns the key by now"),
+    ("lease_refused", "the store would not create the record"),
+    ("store_busy", "a queue of the store is full"),
+    ("recirculation_limit", "went round too often"),
+    ("no_lease", "a RECALL of what is not held"),
+    ("not_configured", "the operator has not configured the switch, or not this shard"),
+];
+
+/// All drop reasons of an app, each with what it means: the machinery's, then the app's own. A reason's counter is its
+/// position, from one.
+pub fn drop_reasons(app: &App) -> Vec<(String, String)> {
+    let machinery = DROP_REASONS.iter().map(|(name, meaning)| ((*name).to_owned(), (*meaning).to_owned()));
+    let own = app.reasons.iter().filter(|own| DROP_REASONS.iter().all(|(name, _)| name != own));
+    machinery.chain(own.map(|name| (name.clone(), format!("{}() says so", app.handler.name)))).collect()
+}

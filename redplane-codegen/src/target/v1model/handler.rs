@@ -1,0 +1,356 @@
+//! The author's handler: one control up to the lease points, one for what follows each.
+
+use std::collections::BTreeSet;
+
+use super::{OWN_LINE, expr, names};
+use crate::ir::{App, LocalId, Match, Mode, Place, Stmt, StmtKind, Type, Verdict};
+use crate::target::{drop_reasons, line};
+
+/// A control made of the author's statements.
+pub(super) struct ControlView {
+    pub(super) name: String,
+    pub(super) docs: Vec<String>,
+    pub(super) locals: Vec<String>,
+    pub(super) tables: Vec<TableView>,
+    pub(super) has_declarations: bool,
+    pub(super) body: Vec<String>,
+}
+
+/// An operator table. Each place that looks it up has a copy of its own: P4 applies a table once.
+pub(super) struct TableView {
+    pub(super) docs: Vec<String>,
+    pub(super) name: String,
+    pub(super) action: String,
+    pub(super) parameter: String,
+    pub(super) assignment: String,
+    pub(super) key: String,
+    pub(super) key_name: String,
+    pub(super) key_bits: u16,
+    pub(super) matching: &'static str,
+    pub(super) size: String,
+}
+
+/// A control that follows a lease point.
+pub(super) struct RestView {
+    pub(super) condition: String,
+    pub(super) instance: String,
+    pub(super) control: String,
+}
+
+/// Where a table of the IR is in the P4: the control plane fills all of them alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TablePlace {
+    /// Index into [`App::tables`].
+    pub(crate) table: usize,
+    /// The P4 table, as the control plane names it.
+    pub(crate) name: String,
+    /// Its one action.
+    pub(crate) action: String,
+}
+
+/// One stretch of statements and its control.
+struct Part<'a> {
+    control: String,
+    instance: String,
+    docs: Vec<String>,
+    body: &'a [Stmt],
+    condition: String,
+}
+
+/// A lease point's name in `…_point_t`.
+pub(super) fn point_name(app: &App, index: usize) -> String {
+    let mode = match app.handler.points[index].mode {
+        Mode::Lease => "LEASE",
+        Mode::Find => "FIND",
+    };
+    format!("{mode}_{}", index + 1)
+}
+
+/// The controls of the handler, and those of them that follow a lease point.
+pub(super) fn controls(app: &App, source: &str) -> (Vec<ControlView>, Vec<RestView>) {
+    let parts = parts(app, source);
+    let rests = parts.iter().skip(1).map(|part| RestView {
+        condition: part.condition.clone(),
+        instance: part.instance.clone(),
+        control: part.control.clone(),
+    });
+    let rests = rests.collect();
+    let controls = parts.iter().map(|part| Lowering::new(app, source).control(part)).collect();
+    (controls, rests)
+}
+
+/// Every copy of every operator table.
+pub(crate) fn table_places(app: &App) -> Vec<TablePlace> {
+    let mut places = Vec::new();
+    for part in parts(app, "") {
+        let mut lowering = Lowering::new(app, "");
+        let _ = lowering.control(&part);
+        places.extend(lowering.places.into_iter().map(|mut place| {
+            place.name = format!("{}Ingress.{}.{}", names::camel(&app.name), part.instance, place.name);
+            place.action = format!("{}Ingress.{}.{}", names::camel(&app.name), part.instance, place.action);
+            place
+        }));
+    }
+    places
+}
+
+fn parts<'a>(app: &'a App, source: &str) -> Vec<Part<'a>> {
+    let handler = &app.handler;
+    let name = names::camel(&handler.name);
+    let mut docs: Vec<String> = handler.docs.iter().map(|text| format!(" {text}")).collect();
+    docs.push(format!(" {source}:{}: {}(), up to its lease point or to its end.", line(handler.span), handler.name));
+    let instance = names::safe(&handler.name);
+    let before = Part { control: name.clone(), instance, docs, body: &handler.before, condition: String::new() };
+    let mut parts = vec![before];
+    for (index, point) in handler.points.iter().enumerate() {
+        let here = format!("meta.point == {}_point_t.{}", app.name, point_name(app, index));
+        let place = format!("{source}:{}", line(point.span));
+        parts.push(Part {
+            control: format!("{name}Held{}", index + 1),
+            instance: format!("{}_held_{}", handler.name, index + 1),
+            docs: vec![format!(" {place}: the rest of {}(), with the state in `meta.value`.", handler.name)],
+            body: &point.rest,
+            condition: format!("meta.slot.live && {here}"),
+        });
+        if point.mode == Mode::Find {
+            parts.push(Part {
+                control: format!("{name}Absent{}", index + 1),
+                instance: format!("{}_absent_{}", handler.name, index + 1),
+                docs: vec![format!(" {place}: what {}() does if there is no such record.", handler.name)],
+                body: &point.absent,
+                condition: format!("!meta.slot.live && meta.pass.absent == 1 && {here}"),
+            });
+        }
+    }
+    parts
+}
+
+struct Lowering<'a> {
+    app: &'a App,
+    source: &'a str,
+    locals: BTreeSet<LocalId>,
+    tables: Vec<TableView>,
+    places: Vec<TablePlace>,
+    /// Each with the author's line, if it is the author's.
+    lines: Vec<(Option<usize>, String)>,
+    indent: usize,
+}
+
+impl<'a> Lowering<'a> {
+    fn new(app: &'a App, source: &'a str) -> Self {
+        let (locals, tables, places, lines) = (BTreeSet::new(), Vec::new(), Vec::new(), Vec::new());
+        Lowering { app, source, locals, tables, places, lines, indent: 2 }
+    }
+
+    fn control(&mut self, part: &Part<'_>) -> ControlView {
+        self.block(part.body, true);
+        let locals: Vec<String> = self
+            .locals
+            .iter()
+            .map(|id| {
+                let ty = expr::local_type(self.app.handler.locals[*id].ty);
+                format!("{ty} {};", names::local(self.app, *id))
+            })
+            .collect();
+        let tables = std::mem::take(&mut self.tables);
+        ControlView {
+            name: part.control.clone(),
+            docs: part.docs.clone(),
+            has_declarations: !locals.is_empty() || !tables.is_empty(),
+            locals,
+            tables,
+            body: self.with_line_numbers(),
+        }
+    }
+
+    /// The lines, with `#line` where the author's numbering does not follow from the line before.
+    fn with_line_numbers(&self) -> Vec<String> {
+        let mut body = Vec::new();
+        let mut next = None;
+        for (author, text) in &self.lines {
+            if author.is_some() && *author != next {
+                next = *author;
+                body.extend(author.map(|number| format!("#line {number} \"{}\"", self.source)));
+            }
+            body.push(text.clone());
+            next = next.map(|number| number + 1);
+        }
+        body.extend(next.map(|_| OWN_LINE.to_owned()));
+        body
+    }
+
+    fn push(&mut self, author: Option<usize>, text: impl AsRef<str>) {
+        self.lines.push((author, format!("{}{}", "    ".repeat(self.indent), text.as_ref())));
+    }
+
+    /// Statements; `tail` if nothing comes after them in the control.
+    fn block(&mut self, block: &[Stmt], tail: bool) {
+        for (index, statement) in block.iter().enumerate() {
+            self.statement(statement, tail && index + 1 == block.len());
+        }
+    }
+
+    fn statement(&mut self, statement: &Stmt, tail: bool) {
+        let here = Some(line(statement.span));
+        match &statement.kind {
+            StmtKind::Assign { place, value } => {
+                let text = self.assignment(place, value);
+                self.push(here, text);
+                if matches!(place, Place::State(_)) {
+                    self.push(None, "meta.wrote = true;");
+                }
+            }
+            StmtKind::Lookup { table, key, into } => {
+                let name = self.table(*table, key, *into, here);
+                self.push(here, format!("{name}.apply();"));
+            }
+            StmtKind::If { condition, then, otherwise } => {
+                let condition = expr::value(self.app, condition);
+                self.push(here, format!("if ({condition}) {{"));
+                self.branches(then, otherwise, tail, false);
+            }
+            StmtKind::Reach { point, key } => {
+                let key: Vec<String> = key.iter().map(|value| expr::bits(self.app, value)).collect();
+                self.push(here, format!("meta.key = {{ {} }};", key.join(", ")));
+                let create = self.app.handler.points[*point].mode == Mode::Lease;
+                let name = point_name(self.app, *point);
+                self.push(None, format!("rp_reach(meta, {}_point_t.{name}, {create});", self.app.name));
+                self.leave(tail);
+            }
+            StmtKind::Finish(verdict) => {
+                let text = self.verdict(verdict);
+                self.push(here, text);
+                self.leave(tail);
+            }
+        }
+    }
+
+    /// Both branches of an `if` whose head is written. A branch that always ends needs no `else` behind it, except
+    /// within a chain of them.
+    fn branches(&mut self, then: &[Stmt], otherwise: &[Stmt], tail: bool, in_chain: bool) {
+        let flat = !in_chain && ends(then) && !otherwise.is_empty();
+        self.nested(then, tail && !flat);
+        match otherwise {
+            [] => self.push(None, "}"),
+            _ if flat => {
+                self.push(None, "}");
+                self.block(otherwise, tail);
+            }
+            [Stmt { kind: StmtKind::If { condition, then, otherwise }, span }] => {
+                let condition = expr::value(self.app, condition);
+                self.push(Some(line(*span)), format!("}} else if ({condition}) {{"));
+                self.branches(then, otherwise, tail, true);
+            }
+            _ => {
+                self.push(None, "} else {");
+                self.nested(otherwise, tail);
+                self.push(None, "}");
+            }
+        }
+    }
+
+    fn nested(&mut self, block: &[Stmt], tail: bool) {
+        self.indent += 1;
+        self.block(block, tail);
+        self.indent -= 1;
+    }
+
+    fn leave(&mut self, tail: bool) {
+        if !tail {
+            self.push(None, "return;");
+        }
+    }
+
+    fn assignment(&mut self, place: &Place, value: &crate::ir::Expr) -> String {
+        match place {
+            Place::Local(local) => {
+                self.declare(*local);
+                format!("{} = {};", names::local(self.app, *local), expr::value(self.app, value))
+            }
+            Place::Header(field) => format!("{} = {};", names::field(*field), expr::bits(self.app, value)),
+            Place::State(index) => {
+                format!("{} = {};", names::state(self.app, *index), expr::bits(self.app, value))
+            }
+        }
+    }
+
+    fn declare(&mut self, local: LocalId) {
+        if !self.app.handler.locals[local].crosses {
+            self.locals.insert(local);
+        }
+    }
+
+    fn verdict(&self, verdict: &Verdict) -> String {
+        match verdict {
+            Verdict::Forward => "rp_forward(meta);".to_owned(),
+            Verdict::To(port) => format!("rp_to(meta, {});", expr::value(self.app, port)),
+            Verdict::Reply => "rp_reply(meta);".to_owned(),
+            Verdict::Recirculate => "rp_recirculate(meta);".to_owned(),
+            Verdict::Drop(reason) => {
+                format!("rp_drop(meta, rp_drop_t.{});", self.app.reasons[*reason].to_uppercase())
+            }
+        }
+    }
+
+    fn table(&mut self, index: usize, key: &crate::ir::Expr, into: LocalId, here: Option<usize>) -> String {
+        self.declare(into);
+        let table = &self.app.tables[index];
+        let copy = 1 + self.places.iter().filter(|place| place.table == index).count();
+        let suffix = if copy == 1 { String::new() } else { format!("_{copy}") };
+        let name = format!("{}{suffix}", names::safe(&table.handle));
+        let action = format!("set_{}{suffix}", table.handle);
+        let into = names::local(self.app, into);
+        let assigned = if table.value == Type::Bool { "value == 1" } else { "value" };
+        let mut docs: Vec<String> = table.docs.iter().map(|text| format!(" {text}")).collect();
+        let declared = line(table.span);
+        docs.push(format!(" {}:{declared}: `{}`, looked up in line {}.", self.source, table.name, here.unwrap_or(0)));
+        self.places.push(TablePlace { table: index, name: name.clone(), action: action.clone() });
+        self.tables.push(TableView {
+            docs,
+            name: name.clone(),
+            parameter: format!("{} value", expr::bits_type(table.value)),
+            assignment: format!("{into} = {assigned};"),
+            action,
+            key: expr::bits(self.app, key),
+            key_name: "key".to_owned(),
+            key_bits: table.key.bits(),
+            matching: match table.matching {
+                Match::Exact => "exact",
+                Match::Lpm => "lpm",
+                Match::Ternary => "ternary",
+            },
+            size: size_name(self.app, index),
+        });
+        name
+    }
+}
+
+/// The constant that says how many entries a table has.
+pub(super) fn size_name(app: &App, table: usize) -> String {
+    format!("{}_{}_SIZE", app.name.to_uppercase(), app.tables[table].handle.to_uppercase())
+}
+
+/// Whether every path through these statements ends in a verdict or at a lease point.
+fn ends(block: &[Stmt]) -> bool {
+    block.iter().any(|statement| match &statement.kind {
+        StmtKind::Reach { .. } | StmtKind::Finish(_) => true,
+        StmtKind::If { then, otherwise, .. } => ends(then) && ends(otherwise),
+        StmtKind::Assign { .. } | StmtKind::Lookup { .. } => false,
+    })
+}
+
+/// The members of `rp_drop_t`.
+pub(super) fn reasons(app: &App) -> Vec<String> {
+    let reasons = drop_reasons(app);
+    let last = reasons.len();
+    let none = ("NONE".to_owned(), String::new());
+    let all: Vec<(String, String)> =
+        std::iter::once(none).chain(reasons.into_iter().map(|(name, why)| (name.to_uppercase(), why))).collect();
+    let width = all.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let row = |(index, (name, why)): (usize, (String, String))| {
+        let number = format!("{index}{}", if index == last { "" } else { "," });
+        let row = format!("{name:width$} = {number:4}");
+        if why.is_empty() { row } else { format!("{row}    // {why}") }
+    };
+    all.into_iter().enumerate().map(row).collect()
+}

@@ -1,0 +1,213 @@
+//! Headers and the parse graph.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{expr, names};
+use crate::ir::HeaderId;
+use crate::packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, HEADERS, header};
+
+/// A P4 header type.
+pub(super) struct HeaderType {
+    pub(super) source: String,
+    pub(super) name: String,
+    pub(super) fields: Vec<String>,
+}
+
+/// A parser state.
+pub(super) struct State {
+    pub(super) name: String,
+    pub(super) lines: Vec<String>,
+}
+
+/// Fields whose values have names, and the names.
+const NAMED_VALUES: &[(&str, &[(u64, &str)])] = &[
+    (
+        "ether_type",
+        &[
+            (ETHERTYPE_IPV4, "ETHERTYPE_IPV4"),
+            (ETHERTYPE_VLAN, "ETHERTYPE_VLAN"),
+            (ETHERTYPE_IPV6, "ETHERTYPE_IPV6"),
+        ],
+    ),
+    ("protocol", &[(1, "PROTOCOL_ICMP"), (6, "PROTOCOL_TCP"), (17, "PROTOCOL_UDP")]),
+    ("next_header", &[(6, "PROTOCOL_TCP"), (17, "PROTOCOL_UDP")]),
+    ("kind", &[(3, "ICMP_UNREACHABLE"), (11, "ICMP_TIME_EXCEEDED"), (12, "ICMP_PARAMETER_PROBLEM")]),
+];
+
+/// The name of a header's P4 type.
+pub(super) fn type_name(id: HeaderId) -> String {
+    format!("{}_h", names::snake(HEADERS[id].ty))
+}
+
+/// The header types of these headers, in wire order of their first use.
+pub(super) fn types(headers: &[HeaderId]) -> Vec<HeaderType> {
+    let mut seen = BTreeSet::new();
+    let first = headers.iter().filter(|id| seen.insert(HEADERS[**id].ty));
+    first
+        .map(|id| {
+            let fields = HEADERS[*id].fields;
+            let rows = fields.iter().map(|(name, ty)| (expr::bits_type(*ty), format!("{name};")));
+            HeaderType {
+                source: HEADERS[*id].source.to_owned(),
+                name: type_name(*id),
+                fields: aligned(rows.collect()),
+            }
+        })
+        .collect()
+}
+
+/// Rows of two columns, the first padded.
+pub(super) fn aligned(rows: Vec<(String, String)>) -> Vec<String> {
+    let width = rows.iter().map(|(first, _)| first.len()).max().unwrap_or(0);
+    rows.into_iter().map(|(first, second)| format!("{first:width$} {second}")).collect()
+}
+
+/// One row of a `select`: the values, and the headers that follow then, in wire order.
+type Row = (Vec<u64>, Vec<HeaderId>);
+
+/// The states that take the packet apart. What may be a message goes on in `parse_rp_candidate`, which the template has.
+pub(super) fn states(headers: &[HeaderId]) -> Vec<State> {
+    let ethernet = header("ethernet").expect("a standard header");
+    let mut states = Vec::new();
+    let mut queue = vec![vec![ethernet]];
+    let mut done = BTreeSet::new();
+    while let Some(chain) = queue.first().cloned() {
+        queue.remove(0);
+        let Some(last) = chain.last().copied().filter(|_| done.insert(chain.clone())) else { continue };
+        let (fields, rows) = successors(last, headers);
+        let mut lines: Vec<String> =
+            chain.iter().map(|id| format!("packet.extract(hdr.{});", HEADERS[*id].name)).collect();
+        lines.extend(transition(last, &fields, &rows));
+        states.push(State { name: state_name(&chain), lines });
+        queue.extend(rows.into_iter().map(|(_, chain)| chain).filter(|next| !is_candidate(last, next)));
+    }
+    states
+}
+
+/// Whether a message of the store can look like this: UDP over IPv4.
+fn is_candidate(before: HeaderId, chain: &[HeaderId]) -> bool {
+    HEADERS[before].name == "ipv4" && chain.iter().map(|id| HEADERS[*id].name).eq(["ports", "udp"])
+}
+
+fn state_name(chain: &[HeaderId]) -> String {
+    format!("parse_{}", chain.last().map_or("", |id| HEADERS[*id].name))
+}
+
+/// What follows a header: the fields that decide, and for each combination of their values what comes then.
+fn successors(before: HeaderId, headers: &[HeaderId]) -> (Vec<&'static str>, Vec<Row>) {
+    let mut fields: Vec<&'static str> = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
+    for &next in headers {
+        for edge in HEADERS[next].after.iter().filter(|edge| edge.header == HEADERS[before].name) {
+            fields = edge.when.iter().map(|(field, _)| *field).collect();
+            for values in combinations(edge.when) {
+                match rows.iter_mut().find(|(known, _)| *known == values) {
+                    Some((_, chain)) => chain.push(next),
+                    None => rows.push((values, vec![next])),
+                }
+            }
+        }
+    }
+    (fields, rows)
+}
+
+fn combinations(when: &[(&str, &[u64])]) -> Vec<Vec<u64>> {
+    when.iter().fold(vec![Vec::new()], |partial, (_, values)| {
+        let extended = |head: &Vec<u64>| -> Vec<Vec<u64>> {
+            values.iter().map(|value| head.iter().copied().chain([*value]).collect()).collect()
+        };
+        partial.iter().flat_map(extended).collect()
+    })
+}
+
+fn transition(before: HeaderId, fields: &[&str], rows: &[Row]) -> Vec<String> {
+    if rows.is_empty() {
+        return vec!["transition accept;".to_owned()];
+    }
+    let paths: Vec<String> =
+        fields.iter().map(|field| format!("hdr.{}.{field}", HEADERS[before].name)).collect();
+    let mut cases: Vec<(String, String)> = rows
+        .iter()
+        .map(|(values, chain)| {
+            let values: Vec<String> =
+                fields.iter().zip(values).map(|(field, value)| value_name(field, *value)).collect();
+            let values = if values.len() == 1 { values[0].clone() } else { format!("({})", values.join(", ")) };
+            let target = if is_candidate(before, chain) {
+                "parse_rp_candidate".to_owned()
+            } else {
+                state_name(chain)
+            };
+            (format!("{values}:"), format!("{target};"))
+        })
+        .collect();
+    cases.push(("default:".to_owned(), "accept;".to_owned()));
+    let mut lines = vec![format!("transition select({}) {{", paths.join(", "))];
+    lines.extend(aligned(cases).into_iter().map(|case| format!("    {case}")));
+    lines.push("}".to_owned());
+    lines
+}
+
+fn value_name(field: &str, value: u64) -> String {
+    let named = NAMED_VALUES.iter().filter(|(name, _)| *name == field).flat_map(|(_, values)| *values);
+    named
+        .filter(|(known, _)| *known == value)
+        .map(|(_, name)| (*name).to_owned())
+        .next()
+        .unwrap_or_else(|| value.to_string())
+}
+
+/// The constants that the parser names, and those that the machinery needs in any case.
+pub(super) fn constants(headers: &[HeaderId]) -> Vec<String> {
+    let mut used: BTreeMap<&str, (u16, u64)> = BTreeMap::new();
+    used.insert("ETHERTYPE_IPV4", (16, ETHERTYPE_IPV4));
+    used.insert("PROTOCOL_UDP", (8, 17));
+    for &before in headers {
+        let (fields, rows) = successors(before, headers);
+        for (field, value) in rows.iter().flat_map(|(values, _)| fields.iter().zip(values)) {
+            let bits = if *field == "ether_type" { 16 } else { 8 };
+            let values = NAMED_VALUES.iter().filter(|(name, _)| name == field).flat_map(|(_, values)| *values);
+            used.extend(values.filter(|(known, _)| known == value).map(|(_, name)| (*name, (bits, *value))));
+        }
+    }
+    let width = used.keys().map(|name| name.len()).max().unwrap_or(0);
+    used.iter()
+        .map(|(name, (bits, value))| {
+            let value = if *bits == 16 { format!("0x{value:04x}") } else { value.to_string() };
+            format!("const {:7} {name:width$} = {value};", format!("bit<{bits}>"))
+        })
+        .collect()
+}
+
+/// The members of `headers_t`: the message's headers, then the frame's.
+pub(super) fn instances(headers: &[HeaderId], key: &str, value: &str) -> Vec<String> {
+    let own = [
+        ("ethernet_h", "rp_ethernet"),
+        ("ipv4_h", "rp_ipv4"),
+        ("rp_udp_h", "rp_udp"),
+        ("rp_h", "rp"),
+        (key, "rp_key"),
+        (value, "rp_value"),
+    ];
+    let own = own.into_iter().map(|(ty, name)| (ty.to_owned(), format!("{name};")));
+    let frame = headers.iter().map(|id| (type_name(*id), format!("{};", HEADERS[*id].name)));
+    aligned(own.chain(frame).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_headers_that_share_a_condition_are_one_state() {
+        let all: Vec<HeaderId> = (0..HEADERS.len()).collect();
+        let states = states(&all);
+        let tcp = states.iter().find(|state| state.name == "parse_tcp").expect("there is a state for TCP");
+        assert_eq!(
+            tcp.lines,
+            ["packet.extract(hdr.ports);", "packet.extract(hdr.tcp);", "transition accept;"],
+            "the ports come before the rest"
+        );
+        let names: BTreeSet<_> = states.iter().map(|state| state.name.clone()).collect();
+        assert_eq!(names.len(), states.len(), "each state has a name of its own");
+    }
+}

@@ -1,0 +1,47 @@
+/* ---- the handler: {{ app.handler.name }}(), {{ app.handler.location }} */
+
+{%- for action in app.verdicts %}
+action {{ action.name }}(inout metadata_t meta{{ action.parameters }}) {
+{%- for line in action.lines %}
+    {{ line }}
+{%- endfor %}
+}
+{% endfor %}
+{% if !app.points.is_empty() %}
+action rp_reach(inout metadata_t meta, in {{ app.name }}_point_t point, in bool create) {
+    meta.point = point;
+    meta.create = create;
+    meta.step = rp_step_t.LOOKUP;
+}
+{% endif %}
+{%- for control in app.handlers %}
+{%- for line in control.docs %}
+///{{ line }}
+{%- endfor %}
+control {{ control.name }}(inout headers_t hdr, inout metadata_t meta) {
+{%- for local in control.locals %}
+    {{ local }}
+{%- endfor %}
+{%- for table in control.tables %}
+{% for line in table.docs %}
+    ///{{ line }}
+{%- endfor %}
+    action {{ table.action }}({{ table.parameter }}) {
+        {{ table.assignment }}
+    }
+    table {{ table.name }} {
+        key                  = { {{ table.key }} : {{ table.matching }} @name("{{ table.key_name }}"); }    // {{ table.key_bits }} bits
+        actions              = { {{ table.action }}; }
+        const default_action = {{ table.action }}(0);
+        size                 = {{ table.size }};
+    }
+{%- endfor %}
+{%- if control.has_declarations %}
+{% endif %}
+    apply {
+{%- for line in control.body %}
+{{ line }}
+{%- endfor %}
+    }
+}
+{% endfor %}

@@ -1,0 +1,60 @@
+/* ---- parser */
+
+/// A store-facing port, and the address by which the store reaches this switch there.
+struct rp_address_t {
+    bit<9>  port;
+    bit<32> address;
+}
+
+/// Takes a packet apart as far as the handler and the checksums need it. A packet is a message only if it came in by a
+/// store-facing port and is addressed to this switch; whatever else has the same UDP port is traffic.
+parser {{ app.camel }}Parser(packet_in packet, out headers_t hdr, inout metadata_t meta,
+{{ app.parser_indent }}inout standard_metadata_t standard_metadata) {
+    value_set<rp_address_t>(RP_ADDRESSES) rp_addresses;
+
+    state start {
+        transition select(meta.pass.circling) {
+            1:       parse_rp_copy;
+            default: parse_ethernet;
+        }
+    }
+{% for state in app.states %}
+    state {{ state.name }} {
+{%- for line in state.lines %}
+        {{ line }}
+{%- endfor %}
+    }
+{% endfor %}
+    // Only what comes in from outside can be a message: not a packet on a later pass, and not a fragment.
+    state parse_rp_candidate {
+        packet.extract(hdr.ports);
+        packet.extract(hdr.udp);
+        transition select(standard_metadata.instance_type, hdr.ipv4.more_fragments, hdr.ports.dst) {
+            (RP_INSTANCE_NORMAL, 0, RP_UDP_PORT): parse_rp_address;
+            default:                              accept;
+        }
+    }
+
+    state parse_rp_address {
+        transition select(standard_metadata.ingress_port, hdr.ipv4.dst) {
+            rp_addresses: parse_rp;
+            default:      accept;
+        }
+    }
+
+    state parse_rp_copy {
+        packet.extract(hdr.rp_ethernet);
+        packet.extract(hdr.rp_ipv4);
+        packet.extract(hdr.rp_udp);
+        transition parse_rp;
+    }
+
+    // The carried frame stays payload.
+    state parse_rp {
+        meta.is_message = true;
+        packet.extract(hdr.rp);
+        packet.extract(hdr.rp_key);
+        packet.extract(hdr.rp_value);
+        transition accept;
+    }
+}

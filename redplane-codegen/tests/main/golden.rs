@@ -1,0 +1,86 @@
+//! Everything that is emitted for the fixtures, byte by byte, and what p4c says about it.
+//!
+//! `tests/fixtures/<case>/input.rs` is the app; beside it lies what comes out. `UPDATE_GOLDEN=1` rewrites that.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use redplane_codegen::{ir, target};
+
+use crate::common;
+
+/// Every fixture.
+const CASES: &[&str] = &["gate", "meter", "nat"];
+
+fn fixture(case: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(case)
+}
+
+/// The app of a fixture, and the path that its output names.
+fn app(case: &str) -> (ir::App, String) {
+    let text = fs::read_to_string(fixture(case).join("input.rs")).expect("the fixture is there");
+    let app = common::compile(&text)
+        .unwrap_or_else(|errors| panic!("{case} compiles: {}", errors.to_compile_errors()));
+    (app, format!("tests/fixtures/{case}/input.rs"))
+}
+
+/// What is emitted, by file name.
+fn emitted(case: &str) -> Vec<(String, String)> {
+    let (app, source) = app(case);
+    vec![(format!("{}.p4", app.name), target::v1model::render(&app, &source))]
+}
+
+#[test]
+fn output_is_as_committed() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1");
+    let mut stale = Vec::new();
+    for case in CASES {
+        for (name, text) in emitted(case) {
+            let path = fixture(case).join(&name);
+            if fs::read_to_string(&path).is_ok_and(|committed| committed == text) {
+                continue;
+            }
+            stale.push(format!("{case}/{name}"));
+            if update {
+                fs::write(path, text).expect("the fixture can be written");
+            }
+        }
+    }
+    assert!(update || stale.is_empty(), "stale: {stale:?}; look at them after UPDATE_GOLDEN=1 cargo test");
+}
+
+#[test]
+fn rendering_twice_gives_the_same_bytes() {
+    for case in CASES {
+        assert_eq!(emitted(case), emitted(case));
+    }
+}
+
+/// Runs p4c on a program; `None` without p4c.
+fn p4c(name: &str, program: &str) -> Option<(bool, String)> {
+    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let source = scratch.join(format!("{name}.p4"));
+    fs::write(&source, program).expect("the scratch directory can be written");
+    let output = Command::new("p4c-bm2-ss")
+        .arg(&source)
+        .arg("-o")
+        .arg(scratch.join(format!("{name}.json")))
+        .output();
+    let Ok(output) = output else {
+        println!("SKIPPED: p4c-bm2-ss not found");
+        return None;
+    };
+    Some((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
+}
+
+#[test]
+fn p4c_takes_it_without_a_warning() {
+    for case in CASES {
+        for (name, text) in emitted(case).into_iter().filter(|(name, _)| name.ends_with(".p4")) {
+            let Some((success, said)) = p4c(&format!("golden_{case}"), &text) else { return };
+            assert!(success, "{name}:\n{said}");
+            assert_eq!(said.trim(), "", "{name}");
+        }
+    }
+}
