@@ -62,7 +62,8 @@ impl Delta {
     }
 
     /// The checksum after the change, from the one before it: RFC 1624, equation 3. A wrong checksum stays wrong by as
-    /// much as it was.
+    /// much as it was. Of words that become all zero, which no header is but an echo reply could be, the equation
+    /// gives 0 where a full sum gives 0xffff.
     #[inline]
     pub fn update(self, checksum: u16) -> u16 {
         if self.is_none() { checksum } else { !fold(u32::from(!checksum) + self.0) }

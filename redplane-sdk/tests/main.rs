@@ -3,5 +3,6 @@
 mod frames;
 #[allow(unreachable_pub, dead_code, reason = "it stands for what the app macro emits, which is public")]
 mod nat;
+mod net;
 mod packet;
 mod switch;

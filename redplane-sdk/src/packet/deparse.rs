@@ -155,12 +155,11 @@ impl Patch<'_> {
     fn ipv4(&mut self, ipv4: &Ipv4) -> Ipv4Delta {
         let new = ipv4.emit();
         let mut pseudo = Pseudo { covered: Delta::default(), length: Delta::default() };
-        if let Some(old) = self.headers.get(self.at..).and_then(<[u8]>::first_chunk::<{ Ipv4::LEN }>) {
-            if *old != new {
-                let addresses = Delta::between(addresses(old), addresses(&new));
-                pseudo.covered = addresses.and(Delta::word(u16::from(old[9]), u16::from(new[9])));
-                pseudo.length = Delta::word(transport_len(old), transport_len(&new));
-            }
+        let old = self.headers.get(self.at..).and_then(<[u8]>::first_chunk::<{ Ipv4::LEN }>);
+        if let Some(old) = old.filter(|old| **old != new) {
+            let addresses = Delta::between(addresses(old), addresses(&new));
+            pseudo.covered = addresses.and(Delta::word(u16::from(old[9]), u16::from(new[9])));
+            pseudo.length = Delta::word(transport_len(old), transport_len(&new));
         }
         Ipv4Delta { total: self.summed(new, checksum_at::IPV4, Delta::default()), pseudo }
     }
