@@ -1,4 +1,7 @@
-//! Tests of the protocol as a whole: both state machines against each other, and against garbage.
+//! Tests of the protocol as a whole: each state machine alone, both against each other, and against garbage.
 
+mod node;
 mod pair;
+mod property;
 mod simulation;
+mod slot;

@@ -10,19 +10,19 @@ use redplane_protocol::wire::{Header, Kind, Message, UDP_PORT};
 use redplane_protocol::*;
 
 /// Companion of the counter `key` is the record `key + COMPANION`.
-pub const COMPANION: u16 = 1000;
+pub(crate) const COMPANION: u16 = 1000;
 const LEASE: Duration = Duration::from_millis(20);
 const SLOTS: u32 = 2;
 const DETECTION_US: u64 = 3_000;
 
-pub const SCHEMA: Schema = Schema { app: 1, fingerprint: 0x1234, key_len: 2, value_len: 8 };
+pub(crate) const SCHEMA: Schema = Schema { app: 1, fingerprint: 0x1234, key_len: 2, value_len: 8 };
 
 /// SplitMix64 (Steele et al., OOPSLA 2014): small, and the same everywhere.
 #[derive(Clone, Debug)]
-pub struct Random(pub u64);
+pub(crate) struct Random(pub u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -30,29 +30,30 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 
-    pub fn chance(&mut self, per_mille: u64) -> bool {
+    pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Faults {
-    pub packet_loss_per_mille: u64,
-    pub duplicate_per_mille: u64,
+pub(crate) struct Faults {
+    pub(crate) packet_loss_per_mille: u64,
+    pub(crate) duplicate_per_mille: u64,
     /// Chance of a delay far beyond the usual, up to a lease and a half.
-    pub straggler_per_mille: u64,
+    pub(crate) straggler_per_mille: u64,
 }
 
 impl Faults {
-    pub const NONE: Self = Self { packet_loss_per_mille: 0, duplicate_per_mille: 0, straggler_per_mille: 0 };
+    pub(crate) const NONE: Self =
+        Self { packet_loss_per_mille: 0, duplicate_per_mille: 0, straggler_per_mille: 0 };
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Operation {
+pub(crate) enum Operation {
     Increment = 0,
     Read = 1,
     FindCompanion = 2,
@@ -94,30 +95,30 @@ struct Execution {
     floor: u64,
 }
 
-pub struct World {
-    pub now: u64,
-    pub random: Random,
-    pub faults: Faults,
+pub(crate) struct World {
+    pub(crate) now: u64,
+    pub(crate) random: Random,
+    pub(crate) faults: Faults,
     seed: u64,
     events: BTreeMap<(u64, u64), Event>,
     event_count: u64,
     switches: Vec<Switch>,
-    pub nodes: BTreeMap<NodeId, Node>,
-    pub configuration: Configuration,
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
+    pub(crate) configuration: Configuration,
     wake_at: BTreeMap<NodeId, u64>,
     next_node: u16,
     executions: Vec<Execution>,
     released_max: BTreeMap<u16, u64>,
     incremented: BTreeMap<(u16, u64), usize>,
-    pub released: BTreeSet<u64>,
+    pub(crate) released: BTreeSet<u64>,
     /// Packets that came in for a companion after its maker was seen.
     companion_promised: BTreeSet<u64>,
     keys: BTreeSet<u16>,
-    pub seen: BTreeMap<&'static str, u64>,
+    pub(crate) seen: BTreeMap<&'static str, u64>,
 }
 
 impl World {
-    pub fn new(seed: u64, faults: Faults) -> Self {
+    pub(crate) fn new(seed: u64, faults: Faults) -> Self {
         let mut world = Self {
             now: 1_000_000,
             random: Random(seed),
@@ -154,7 +155,7 @@ impl World {
     }
 
     /// Lets the packet in by a switch.
-    pub fn inject(&mut self, switch: usize, key: u16, operation: Operation) -> u64 {
+    pub(crate) fn inject(&mut self, switch: usize, key: u16, operation: Operation) -> u64 {
         let packet = self.event_count;
         self.event_count += 1;
         self.keys.insert(key);
@@ -167,7 +168,7 @@ impl World {
         packet
     }
 
-    pub fn reboot(&mut self, switch: usize) {
+    pub(crate) fn reboot(&mut self, switch: usize) {
         let state = &mut self.switches[switch];
         state.incarnation += 1;
         state.table = table(switch, state.incarnation);
@@ -175,7 +176,7 @@ impl World {
     }
 
     /// Crashes a member; the survivors hear of it later, each at its own time.
-    pub fn crash(&mut self, at: usize) {
+    pub(crate) fn crash(&mut self, at: usize) {
         let node = self.configuration.members[at];
         self.nodes.remove(&node);
         self.see(match at {
@@ -186,7 +187,7 @@ impl World {
         self.after(DETECTION_US, Event::Detect);
     }
 
-    pub fn join(&mut self) {
+    pub(crate) fn join(&mut self) {
         let node = self.new_node();
         let mut members = self.configuration.members.clone();
         members.push(node);
@@ -195,7 +196,7 @@ impl World {
     }
 
     /// Whether every member has all that was acknowledged.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.configuration.members.iter().all(|node| {
             self.nodes.get(node).is_some_and(|node| {
                 node.configuration().epoch == self.configuration.epoch && !node.is_copying()
@@ -203,7 +204,7 @@ impl World {
         })
     }
 
-    pub fn run_until(&mut self, end: u64) {
+    pub(crate) fn run_until(&mut self, end: u64) {
         while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= end) {
             let ((at, _), event) = entry.remove_entry();
             self.now = at;
@@ -214,11 +215,11 @@ impl World {
     }
 
     /// The largest counter that any packet showed.
-    pub fn largest_released(&self, key: u16) -> u64 {
+    pub(crate) fn largest_released(&self, key: u16) -> u64 {
         self.released_max.get(&key).copied().unwrap_or(0)
     }
 
-    pub fn see(&mut self, what: &'static str) {
+    pub(crate) fn see(&mut self, what: &'static str) {
         *self.seen.entry(what).or_default() += 1;
     }
 
@@ -291,7 +292,7 @@ impl World {
                 let ticks = self.switches[switch].ticks(self.now);
                 while let Some((header, key, value)) = self.switches[switch].table.poll_retransmit(ticks) {
                     self.see("retransmission");
-                    self.to_service(switch, header, key, value, &[]);
+                    self.send_request(switch, header, key, value, &[]);
                 }
                 self.switches[switch].table.sweep(1, ticks);
                 self.after(1_000, Event::Tick(switch));
@@ -342,7 +343,7 @@ impl World {
             Lookup::NotHeld(slot) => {
                 let create = operation != Operation::FindCompanion;
                 let header = state.table.lease_request(slot, create, 7, ticks);
-                return self.to_service(switch, header, key, 0, frame);
+                return self.send_request(switch, header, key, 0, frame);
             }
             Lookup::Held(slot) => slot,
         };
@@ -359,17 +360,17 @@ impl World {
                 self.release(&output);
                 if let Some(header) = renew {
                     self.see("renewal");
-                    self.to_service(switch, header, key, 0, &[]);
+                    self.send_request(switch, header, key, 0, &[]);
                 }
             }
             Settled::Hold(header) => {
                 self.see(if header.kind == Kind::Read { "held read" } else { "held write" });
-                self.to_service(switch, header, key, written.unwrap_or(0), &output);
+                self.send_request(switch, header, key, written.unwrap_or(0), &output);
             }
         }
     }
 
-    fn to_service(&mut self, switch: usize, header: Header, key: u16, value: u64, frame: &[u8]) {
+    fn send_request(&mut self, switch: usize, header: Header, key: u16, value: u64, frame: &[u8]) {
         let bytes = Message { header, key: &key.to_be_bytes(), value: &value.to_be_bytes(), frame }.to_vec();
         self.send(Event::ToService(address(switch), bytes));
     }
@@ -393,7 +394,7 @@ impl World {
                 assert_eq!(port, 9);
                 self.release(message.frame);
             }
-            Reaction::Reply(header) => self.to_service(switch, header, key, 0, &[]),
+            Reaction::Reply(header) => self.send_request(switch, header, key, 0, &[]),
             Reaction::Drop(_) => {}
         }
     }

@@ -1,0 +1,318 @@
+//! One node that is a chain by itself, request by request; and what a node refuses from its peers.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use redplane_protocol::chain::Content;
+use redplane_protocol::node::TOMBSTONE_HOLD;
+use redplane_protocol::waiting::WAITING_PER_KEY_MAX;
+use redplane_protocol::*;
+
+pub(crate) const SCHEMA: Schema = Schema { app: 1, fingerprint: 2, key_len: 2, value_len: 4 };
+pub(crate) const LEASE: Duration = Duration::from_millis(100);
+const IDLE: Duration = Duration::from_secs(2);
+const KEY: u16 = 9;
+
+pub(crate) fn node(id: u16, shards: u16) -> Node {
+    let creator = TypedCreator::new(SCHEMA, IDLE, |key: &u16, records: &mut Creation<'_, u16, u32>| {
+        if *key < 100 {
+            records.companion(key + 100, u32::from(*key));
+        }
+        Ok(u32::from(*key) + 1)
+    });
+    let lease = Lease::new(LEASE, 10).unwrap();
+    Node::new(NodeId(id), Shard { index: 0, count: shards }, lease, vec![Box::new(creator)])
+}
+
+fn alone() -> Node {
+    let mut node = node(0, 1);
+    node.reconfigure(configuration(1, &[0]), Time(0));
+    node
+}
+
+pub(crate) fn configuration(epoch: u64, members: &[u16]) -> Configuration {
+    Configuration { epoch, members: members.iter().copied().map(NodeId).collect(), joining: None }
+}
+
+pub(crate) fn address(switch: u16) -> SocketAddrV4 {
+    SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, switch as u8), 21072)
+}
+
+pub(crate) fn header(switch: u16, kind: Kind) -> Header {
+    Header {
+        kind,
+        create: kind == Kind::Lease,
+        reason: None,
+        app: SCHEMA.app,
+        fingerprint: SCHEMA.fingerprint,
+        identity: SwitchIdentity { switch, incarnation: 1 },
+        generation: Serial(0),
+        sequence: Serial(0),
+        ticket: Serial(0),
+        sent_at: Ticks(77),
+        port: 5,
+    }
+}
+
+pub(crate) fn bytes(header: Header, key: u16, value: u32) -> Vec<u8> {
+    Message { header, key: &key.to_be_bytes(), value: &value.to_be_bytes(), frame: &[1, 2, 3] }.to_vec()
+}
+
+fn answers(node: &mut Node) -> Vec<(Header, u32)> {
+    std::iter::from_fn(|| node.poll_transmit())
+        .map(|transmit| {
+            let message = Message::parse(&transmit.bytes, &SCHEMA).unwrap();
+            assert_eq!(transmit.to, Destination::Switch(address(message.header.identity.switch)));
+            (message.header, u32::decode(message.value))
+        })
+        .collect()
+}
+
+fn ask(node: &mut Node, header: Header, value: u32, now: Time) -> Vec<(Header, u32)> {
+    node.handle_request(address(header.identity.switch), &bytes(header, KEY, value), now);
+    answers(node)
+}
+
+fn kinds(answers: &[(Header, u32)]) -> Vec<Kind> {
+    answers.iter().map(|(header, _)| header.kind).collect()
+}
+
+fn lease(node: &mut Node, switch: u16, ticket: u32, now: Time) -> Header {
+    let answers = ask(node, Header { ticket: Serial(ticket), ..header(switch, Kind::Lease) }, 0, now);
+    assert_eq!(kinds(&answers), [Kind::Grant]);
+    answers[0].0
+}
+
+fn write(grant: Header, sequence: u32) -> Header {
+    Header { kind: Kind::Write, generation: grant.generation, sequence: Serial(sequence), ..grant }
+}
+
+#[test]
+fn a_lease_makes_the_record_only_if_asked_to() {
+    let mut node = alone();
+    let find = Header { create: false, ..header(1, Kind::Lease) };
+    let absent = ask(&mut node, find, 0, Time(0));
+    assert_eq!(absent[0].0.reason, Some(NackReason::Absent));
+    let grant = lease(&mut node, 1, 4, Time(0));
+    assert_eq!((grant.ticket, grant.sent_at, grant.port), (Serial(4), Ticks(77), 5));
+    assert_eq!(node.record(1, &KEY.to_be_bytes()).unwrap().value, [0, 0, 0, 10]);
+    assert_eq!(node.record(1, &(KEY + 100).to_be_bytes()).unwrap().value, [0, 0, 0, 9]);
+}
+
+#[test]
+fn generations_follow_tickets_and_incarnations() {
+    let mut node = alone();
+    let first = lease(&mut node, 1, 4, Time(0)).generation;
+    assert_eq!(lease(&mut node, 1, 4, Time(1)).generation, first, "same slot, same state");
+    let second = lease(&mut node, 1, 5, Time(2)).generation;
+    assert!(second.is_after(first));
+    assert_eq!(lease(&mut node, 1, 4, Time(3)).generation, second, "an overtaken request changes nothing");
+    assert_eq!(node.record(1, &KEY.to_be_bytes()).unwrap().ticket, Serial(5));
+    let rebooted =
+        Header { identity: SwitchIdentity { switch: 1, incarnation: 2 }, ..header(1, Kind::Lease) };
+    let third = ask(&mut node, rebooted, 0, Time(4))[0].0.generation;
+    assert!(third.is_after(second));
+}
+
+#[test]
+fn only_the_owner_in_its_generation_writes() {
+    let mut node = alone();
+    let grant = lease(&mut node, 1, 0, Time(0));
+    let ack = ask(&mut node, write(grant, 1), 50, Time(1));
+    assert_eq!((ack[0].0.kind, ack[0].0.sequence), (Kind::Ack, Serial(1)));
+    let value = |node: &Node| u32::decode(&node.record(1, &KEY.to_be_bytes()).unwrap().value);
+    assert_eq!(value(&node), 50);
+    for forged in [
+        Header { generation: grant.generation.next(), ..write(grant, 2) },
+        Header { generation: Serial(0), ..write(grant, 2) },
+        Header { identity: SwitchIdentity { switch: 2, incarnation: 1 }, ..write(grant, 2) },
+        Header { identity: SwitchIdentity { switch: 1, incarnation: 2 }, ..write(grant, 2) },
+    ] {
+        let refused = ask(&mut node, forged, 66, Time(2));
+        assert_eq!(refused[0].0.reason, Some(NackReason::Stale));
+    }
+    node.handle_request(address(9), &bytes(write(grant, 2), KEY, 66), Time(2));
+    while node.poll_transmit().is_some() {}
+    assert_eq!(value(&node), 50, "nor from another address");
+    ask(&mut node, write(grant, 3), 53, Time(3));
+    let late = ask(&mut node, write(grant, 2), 52, Time(4));
+    assert_eq!((late[0].0.sequence, value(&node)), (Serial(3), 53), "a late write is covered by the newer");
+}
+
+#[test]
+fn a_read_waits_for_its_write() {
+    let mut node = alone();
+    let grant = lease(&mut node, 1, 0, Time(0));
+    let read = |sequence| Header { kind: Kind::Read, ..write(grant, sequence) };
+    assert!(ask(&mut node, read(2), 0, Time(1)).is_empty());
+    assert!(ask(&mut node, read(3), 0, Time(1)).is_empty());
+    assert_eq!(kinds(&ask(&mut node, write(grant, 2), 7, Time(2))), [Kind::Ack, Kind::Ack]);
+    assert_eq!(node.statistics().queued, 1);
+    node.handle_timeout(Time(1).plus(LEASE));
+    assert_eq!(node.statistics().queued, 0);
+    assert_eq!(node.statistics().dropped[&StoreDrop::ReadUnanswered], 1);
+    ask(&mut node, read(9), 0, Time(3));
+    let released = Header { kind: Kind::Release, ..write(grant, 2) };
+    assert!(ask(&mut node, released, 0, Time(4)).is_empty());
+    let next = ask(&mut node, header(2, Kind::Lease), 0, Time(5));
+    assert_eq!(kinds(&next), [Kind::Nack, Kind::Grant], "the old generation's read will never be answered");
+}
+
+#[test]
+fn a_live_lease_is_recalled_and_waited_for() {
+    let mut node = alone();
+    let grant = lease(&mut node, 1, 0, Time(0));
+    let recall = ask(&mut node, header(2, Kind::Lease), 0, Time(1));
+    assert_eq!((kinds(&recall), recall[0].0.identity.switch), (vec![Kind::Recall], 1));
+    assert!(ask(&mut node, header(2, Kind::Lease), 0, Time(2)).is_empty(), "recalled already");
+    let again = node.poll_timeout().unwrap();
+    assert!(again > Time(2) && again < Time(0).plus(LEASE), "in case it is lost");
+    node.handle_timeout(again);
+    assert_eq!(kinds(&answers(&mut node)), [Kind::Recall]);
+    // RELEASE names a write that has not come yet. The write does not extend what was given back.
+    let release = Header { kind: Kind::Release, ..write(grant, 1) };
+    assert!(ask(&mut node, release, 0, Time(20_000)).is_empty());
+    let granted = ask(&mut node, write(grant, 1), 33, Time(30_000));
+    assert_eq!(kinds(&granted), [Kind::Ack, Kind::Grant, Kind::Grant]);
+    assert_eq!((granted[1].1, granted[1].0.sequence), (33, Serial(1)));
+    assert_eq!(granted[1].0.generation, granted[2].0.generation);
+}
+
+#[test]
+fn a_dead_owner_is_waited_for_no_longer_than_its_lease() {
+    let mut node = alone();
+    let grant = lease(&mut node, 1, 0, Time(0));
+    let renew = Header { kind: Kind::Renew, ..write(grant, 0) };
+    assert_eq!(kinds(&ask(&mut node, renew, 0, Time(50_000))), [Kind::Ack]);
+    ask(&mut node, header(2, Kind::Lease), 0, Time(60_000));
+    node.handle_timeout(Time(149_999));
+    assert!(answers(&mut node).iter().all(|(header, _)| header.kind == Kind::Recall));
+    node.handle_timeout(Time(150_000));
+    assert_eq!(kinds(&answers(&mut node)), [Kind::Grant]);
+    assert_eq!(ask(&mut node, renew, 0, Time(150_001))[0].0.reason, Some(NackReason::Stale));
+}
+
+#[test]
+fn queues_are_bounded_and_forget_former_lives() {
+    let mut node = alone();
+    lease(&mut node, 1, 0, Time(0));
+    for _ in 0..WAITING_PER_KEY_MAX {
+        ask(&mut node, header(2, Kind::Lease), 0, Time(1));
+    }
+    let busy = ask(&mut node, header(3, Kind::Lease), 0, Time(2));
+    assert_eq!(busy[0].0.reason, Some(NackReason::Busy));
+    assert_eq!(node.statistics().queued, WAITING_PER_KEY_MAX);
+    node.handle_timeout(Time(0).plus(LEASE));
+    assert_eq!(
+        answers(&mut node).iter().filter(|(header, _)| header.kind == Kind::Grant).count(),
+        WAITING_PER_KEY_MAX
+    );
+    ask(&mut node, header(1, Kind::Lease), 0, Time(100_001));
+    let reborn = Header { identity: SwitchIdentity { switch: 1, incarnation: 9 }, ..header(1, Kind::Lease) };
+    ask(&mut node, reborn, 0, Time(100_002));
+    assert_eq!(node.statistics().queued, 1);
+}
+
+#[test]
+fn a_deleted_record_leaves_a_later_generation() {
+    let mut node = alone();
+    let grant = lease(&mut node, 1, 0, Time(0));
+    node.handle_timeout(Time(0).plus(IDLE));
+    let statistics = node.statistics();
+    assert_eq!((statistics.records, statistics.tombstones, statistics.deleted), (0, 2, 2));
+    assert_eq!(ask(&mut node, write(grant, 1), 1, Time(3_000_000))[0].0.reason, Some(NackReason::Stale));
+    let again = lease(&mut node, 1, 0, Time(3_000_001));
+    assert!(again.generation.is_after(grant.generation.next()));
+    node.handle_timeout(Time(10_000_000));
+    node.handle_timeout(Time(10_000_000).plus(TOMBSTONE_HOLD));
+    assert_eq!(node.statistics().tombstones, 0);
+    assert!(
+        lease(&mut node, 1, 0, Time(80_000_000)).generation.is_after(again.generation),
+        "even if forgotten"
+    );
+}
+
+#[test]
+fn strangers_are_dropped_with_a_reason() {
+    let mut other_shard = node(0, 2);
+    other_shard.reconfigure(configuration(1, &[0]), Time(0));
+    let foreign = (0..).find(|key: &u16| fixed::shard_of(fixed::key_hash(key), 2) == 1).unwrap();
+    other_shard.handle_request(address(1), &bytes(header(1, Kind::Lease), foreign, 0), Time(0));
+    assert_eq!(other_shard.statistics().dropped[&StoreDrop::WrongShard], 1);
+    let mut node = alone();
+    let lease = header(1, Kind::Lease);
+    let cut = bytes(lease, KEY, 0)[..33].to_vec();
+    for (message, reason) in [
+        (bytes(Header { app: 8, ..lease }, KEY, 0), StoreDrop::UnknownApp),
+        (bytes(Header { fingerprint: 8, ..lease }, KEY, 0), StoreDrop::UnknownSchema),
+        (bytes(Header { kind: Kind::Grant, create: false, ..lease }, KEY, 0), StoreDrop::Malformed),
+        (cut, StoreDrop::Malformed),
+        (vec![1; wire::DATAGRAM_LEN_MAX + 1], StoreDrop::TooLong),
+        (bytes(header(1, Kind::Snapshot), KEY, 0), StoreDrop::Unsupported),
+        (bytes(header(1, Kind::Release), KEY, 0), StoreDrop::StaleRelease),
+    ] {
+        let before = node.statistics().dropped.get(&reason).copied().unwrap_or(0);
+        node.handle_request(address(1), &message, Time(0));
+        assert_eq!(node.statistics().dropped[&reason], before + 1, "{reason:?}");
+        assert!(node.poll_transmit().is_none());
+    }
+    assert_eq!(node.records().count(), 0);
+}
+
+#[test]
+fn a_replica_listens_only_to_its_predecessor_in_its_epoch() {
+    let mut middle = node(1, 1);
+    middle.reconfigure(configuration(4, &[0, 1, 2]), Time(0));
+    let record = Record {
+        version: Version { generation: Serial(3), sequence: Serial(1) },
+        owner: None,
+        ticket: Serial(0),
+        value: vec![0, 0, 0, 9],
+        deleted: false,
+        idle: IDLE,
+        companions: Vec::new(),
+    };
+    let message = |epoch, record: &Record| ChainMessage {
+        shard: 0,
+        epoch,
+        generation: Serial(3),
+        content: Content::Update {
+            confirm: 0,
+            records: vec![(RecordKey::new(1, &KEY.to_be_bytes()).unwrap(), record.clone())],
+            reply: None,
+        },
+    };
+    let short = Record { value: vec![1], ..record.clone() };
+    for (from, bytes, reason) in [
+        (0, message(3, &record).to_vec(), StoreDrop::ChainEpoch),
+        (0, message(5, &record).to_vec(), StoreDrop::ChainEpoch),
+        (2, message(4, &record).to_vec(), StoreDrop::ChainStranger),
+        (0, message(4, &short).to_vec(), StoreDrop::ChainMalformed),
+        (0, vec![0; 9], StoreDrop::ChainMalformed),
+    ] {
+        middle.handle_chain(NodeId(from), &bytes, Time(0));
+        assert_eq!(middle.records().count(), 0);
+        assert!(middle.statistics().dropped[&reason] > 0, "{reason:?}");
+    }
+    middle.handle_chain(NodeId(0), &message(4, &record).to_vec(), Time(0));
+    assert_eq!(middle.records().count(), 1);
+    let older = Record { version: Version::default(), value: vec![0; 4], ..record.clone() };
+    middle.handle_chain(NodeId(0), &message(4, &older).to_vec(), Time(0));
+    assert_eq!(middle.record(1, &KEY.to_be_bytes()), Some(&record), "an overtaken update");
+    middle.handle_request(address(1), &bytes(header(1, Kind::Lease), KEY, 0), Time(0));
+    assert_eq!(middle.statistics().dropped[&StoreDrop::NotHead], 1);
+    middle.reconfigure(configuration(4, &[1]), Time(0));
+    assert!(!middle.is_head(), "the same epoch again");
+    middle.reconfigure(configuration(5, &[2, 3]), Time(0));
+    assert_eq!(middle.records().count(), 0, "who is out of the chain forgets");
+}
+
+#[test]
+fn sequences_wrap_at_the_store() {
+    let mut node = alone();
+    let grant = lease(&mut node, 1, 0, Time(0));
+    for (sequence, value) in [(1 << 30, 1), (1 << 31, 2), (3 << 30, 3), (u32::MAX, 4), (0, 5), (1, 6)] {
+        ask(&mut node, write(grant, sequence), value, Time(1));
+        assert_eq!(u32::decode(&node.record(1, &KEY.to_be_bytes()).unwrap().value), value);
+    }
+}
