@@ -47,25 +47,26 @@ pub(crate) fn line(span: Span) -> usize {
     span.start().line
 }
 
-/// Every verdict of the handler, and every statement list it can end in.
-pub(crate) fn verdicts(app: &App) -> Vec<&Verdict> {
+/// Every verdict of the handler, and where it stands.
+pub(crate) fn verdicts(app: &App) -> Vec<(&Verdict, Span)> {
+    let rests = app.handler.points.iter().flat_map(|point| [&point.rest, &point.absent]);
     let mut found = Vec::new();
-    for block in bodies(app) {
+    for block in std::iter::once(&app.handler.before).chain(rests) {
         collect(block, &mut found);
     }
     found
 }
 
-/// The handler's statement lists: before the lease points, then after each.
-pub(crate) fn bodies(app: &App) -> impl Iterator<Item = &Vec<Stmt>> {
-    let rests = app.handler.points.iter().flat_map(|point| [&point.rest, &point.absent]);
-    std::iter::once(&app.handler.before).chain(rests)
+/// Where a reason of the app is first given.
+pub(crate) fn first_drop(app: &App, reason: usize) -> Option<Span> {
+    let is_it = |verdict: &Verdict| matches!(verdict, Verdict::Drop(index) if *index == reason);
+    verdicts(app).into_iter().find(|(verdict, _)| is_it(verdict)).map(|(_, span)| span)
 }
 
-fn collect<'a>(block: &'a [Stmt], found: &mut Vec<&'a Verdict>) {
+fn collect<'a>(block: &'a [Stmt], found: &mut Vec<(&'a Verdict, Span)>) {
     for statement in block {
         match &statement.kind {
-            StmtKind::Finish(verdict) => found.push(verdict),
+            StmtKind::Finish(verdict) => found.push((verdict, statement.span)),
             StmtKind::If { then, otherwise, .. } => {
                 collect(then, found);
                 collect(otherwise, found);

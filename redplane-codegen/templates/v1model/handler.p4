@@ -7,7 +7,7 @@ action {{ action.name }}(inout metadata_t meta{{ action.parameters }}) {
 {%- endfor %}
 }
 {% endfor %}
-{% if !app.points.is_empty() %}
+{%- if !app.points.is_empty() %}
 action rp_reach(inout metadata_t meta, in {{ app.name }}_point_t point, in bool create) {
     meta.point = point;
     meta.create = create;

@@ -16,7 +16,6 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
         meta.config.recirculate_port = recirculate_port;
     }
     /// One row, its default: the operator's configuration.
-    @hidden
     table rp_config {
         actions        = { rp_configure; @defaultonly NoAction; }
         default_action = NoAction();
@@ -32,7 +31,7 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
 {%- endif %}
         bool malformed = hdr.ipv4.isValid()
             && (hdr.ipv4.version != 4 || hdr.ipv4.ihl < 5
-                || hdr.ipv4.total_len < (bit<16>)hdr.ipv4.ihl << 2 || hdr.ipv4.total_len > ip_bytes);
+                || hdr.ipv4.total_len < ((bit<16>)hdr.ipv4.ihl << 2) || hdr.ipv4.total_len > ip_bytes);
 
         rp_config.apply();
         meta.now = (bit<32>)(standard_metadata.ingress_global_timestamp >> RP_TICK_SHIFT);

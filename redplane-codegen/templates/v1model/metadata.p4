@@ -111,7 +111,6 @@ struct {{ record.structure }} {
 {%- if !app.points.is_empty() %}
 /// Where the handler needs its state. `lease` creates the record if it is absent, `find` does not.
 enum bit<8> {{ app.name }}_point_t {
-    NONE = 0,
 {%- for point in app.points %}
     {{ point }}
 {%- endfor %}

@@ -32,6 +32,7 @@ control RpSettle(inout metadata_t meta) {
         } else if (meta.pass.count < RP_PASSES_MAX) {
             meta.fate = rp_fate_t.RECIRCULATE;
             meta.pass.absent = 0;
+            meta.pass.port = RP_PORT_RECIRCULATE;
         } else {
             meta.reason = rp_drop_t.RECIRCULATION_LIMIT;
         }
@@ -59,7 +60,6 @@ control RpStore(inout metadata_t meta) {
         meta.store.own_mac = own_mac;
     }
     /// Where the head of each shard's chain is reached.
-    @hidden
     table rp_store {
         key            = { meta.shard : exact @name("shard"); }    // 16 bits
         actions        = { rp_to_store; @defaultonly NoAction; }

@@ -23,12 +23,13 @@ control RpRoute(inout headers_t hdr, inout metadata_t meta) {
 
     apply {
         if (meta.verdict == rp_verdict_t.FORWARD) {
+            bool last_hop = hdr.ipv4.ttl <= 1;
             if (!hdr.ipv4.isValid()) {
                 rp_drop(meta, rp_drop_t.NO_ROUTE);
-            } else if (hdr.ipv4.ttl <= 1) {
-                rp_drop(meta, rp_drop_t.TTL_EXPIRED);
             } else if (!rp_routes.apply().hit) {
                 rp_drop(meta, rp_drop_t.NO_ROUTE);
+            } else if (last_hop) {
+                rp_drop(meta, rp_drop_t.TTL_EXPIRED);
             }
         } else if (meta.verdict == rp_verdict_t.REPLY) {
             rp_swap();

@@ -166,7 +166,7 @@ fn is_udp(header: &str) -> bool {
 /// Fields that may change on the way: the handler's, and the TTL if a path ends in forward().
 fn written(app: &App) -> BTreeSet<HeaderField> {
     let mut written: BTreeSet<HeaderField> = app.handler.writes.iter().copied().collect();
-    if verdicts(app).iter().any(|verdict| matches!(verdict, Verdict::Forward)) {
+    if verdicts(app).iter().any(|(verdict, _)| matches!(verdict, Verdict::Forward)) {
         written.extend(field("ipv4", "ttl"));
     }
     written

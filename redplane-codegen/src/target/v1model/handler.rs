@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{OWN_LINE, expr, names};
 use crate::ir::{App, LocalId, Match, Mode, Place, Stmt, StmtKind, Type, Verdict};
-use crate::target::{drop_reasons, line};
+use crate::target::{DROP_REASONS, drop_reasons, first_drop, line};
+
+/// Longest line of an `if` that stays on one.
+const WIDTH: usize = 120;
 
 /// A control made of the author's statements.
 pub(super) struct ControlView {
@@ -206,6 +209,9 @@ impl<'a> Lowering<'a> {
             }
             StmtKind::If { condition, then, otherwise } => {
                 let condition = expr::value(self.app, condition);
+                if let Some(text) = self.one_line(&condition, statement, then, otherwise, tail) {
+                    return self.push(here, text);
+                }
                 self.push(here, format!("if ({condition}) {{"));
                 self.branches(then, otherwise, tail, false);
             }
@@ -222,6 +228,40 @@ impl<'a> Lowering<'a> {
                 self.push(here, text);
                 self.leave(tail);
             }
+        }
+    }
+
+    /// An `if` that the author wrote on one line, on one line.
+    fn one_line(
+        &mut self,
+        condition: &str,
+        whole: &Stmt,
+        then: &[Stmt],
+        otherwise: &[Stmt],
+        tail: bool,
+    ) -> Option<String> {
+        let same = |branch: &[Stmt]| branch.iter().all(|inner| line(inner.span) == line(whole.span));
+        let [first] = then else { return None };
+        let first = self.simple(first, tail).filter(|_| same(then) && same(otherwise))?;
+        let text = match otherwise {
+            [] => format!("if ({condition}) {{ {first} }}"),
+            [second] => {
+                let second = self.simple(second, tail)?;
+                format!("if ({condition}) {{ {first} }} else {{ {second} }}")
+            }
+            _ => return None,
+        };
+        (text.len() + 4 * self.indent <= WIDTH).then_some(text)
+    }
+
+    /// A statement that can stand on a line with others.
+    fn simple(&mut self, statement: &Stmt, tail: bool) -> Option<String> {
+        match &statement.kind {
+            StmtKind::Assign { place: Place::State(_), .. } => None,
+            StmtKind::Assign { place, value } => Some(self.assignment(place, value)),
+            StmtKind::Finish(verdict) if tail => Some(self.verdict(verdict)),
+            StmtKind::Finish(verdict) => Some(format!("{} return;", self.verdict(verdict))),
+            _ => None,
         }
     }
 
@@ -340,8 +380,14 @@ fn ends(block: &[Stmt]) -> bool {
 }
 
 /// The members of `rp_drop_t`.
-pub(super) fn reasons(app: &App) -> Vec<String> {
-    let reasons = drop_reasons(app);
+pub(super) fn reasons(app: &App, source: &str) -> Vec<String> {
+    let mut reasons = drop_reasons(app);
+    for (index, name) in app.reasons.iter().enumerate() {
+        let own = reasons.iter_mut().skip(DROP_REASONS.len()).find(|(known, _)| known == name);
+        if let (Some((_, why)), Some(span)) = (own, first_drop(app, index)) {
+            *why = format!("{source}:{}", line(span));
+        }
+    }
     let last = reasons.len();
     let none = ("NONE".to_owned(), String::new());
     let all: Vec<(String, String)> =

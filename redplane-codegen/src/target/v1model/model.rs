@@ -78,7 +78,7 @@ impl View {
             docs: app.docs.iter().map(|text| format!(" {text}")).collect(),
             slot_width: app.state.slots.trailing_zeros(),
             sizes: sizes(app),
-            reasons: reasons(app),
+            reasons: reasons(app, source),
             reason_count: drop_reasons(app).len() + 1,
             constants: constants(&parsed),
             headers: types(&parsed),
@@ -124,9 +124,11 @@ fn points(app: &App, source: &str) -> Vec<String> {
     let last = app.handler.points.len();
     let row = |(index, point): (usize, &crate::ir::LeasePoint)| {
         let comma = if index + 1 == last { "" } else { "," };
-        format!("{} = {}{comma} // {source}:{}", point_name(app, index), index + 1, line(point.span))
+        let value = format!("= {}{comma}", index + 1);
+        (point_name(app, index), value, format!("{source}:{}", line(point.span)))
     };
-    app.handler.points.iter().enumerate().map(row).collect()
+    let rows = std::iter::once(("NONE".to_owned(), "= 0,".to_owned(), String::new()));
+    commented(rows.chain(app.handler.points.iter().enumerate().map(row)).collect())
 }
 
 fn crossing(app: &App) -> Vec<String> {
@@ -201,7 +203,7 @@ fn ingress(app: &App, rests: &[RestView], sums: bool) -> Vec<String> {
 /// The verdicts that this handler has; a drop is always one of them.
 fn actions(app: &App) -> Vec<ActionView> {
     let verdicts = verdicts(app);
-    let has = |wanted: fn(&Verdict) -> bool| verdicts.iter().any(|verdict| wanted(verdict));
+    let has = |wanted: fn(&Verdict) -> bool| verdicts.iter().any(|(verdict, _)| wanted(verdict));
     let mut actions = Vec::new();
     let mut add = |name, parameters, lines| actions.push(ActionView { name, parameters, lines });
     if has(|verdict| matches!(verdict, Verdict::Forward)) {

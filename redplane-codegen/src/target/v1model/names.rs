@@ -40,11 +40,6 @@ pub(super) fn field(field: HeaderField) -> String {
     format!("hdr.{}.{}", header.name, header.fields[field.field].0)
 }
 
-/// A field of the key.
-pub(super) fn key(app: &App, index: usize) -> String {
-    format!("meta.key.{}", safe(&app.key.fields[index].name))
-}
-
 /// A field of the state.
 pub(super) fn state(app: &App, index: usize) -> String {
     format!("meta.value.{}", safe(&app.state.record.fields[index].name))
