@@ -73,7 +73,11 @@ fn a_free_port_is_kept() {
     let mut nat = nat(&PUBLIC[..1], 1024, 65_535);
     for protocol in [TCP, UDP, ICMP] {
         let binding = nat.bind(inside(1, 40_001, protocol));
-        assert_eq!(binding, Binding { addr: PUBLIC[0], port: 40_001 }, "each protocol has its own port space");
+        assert_eq!(
+            binding,
+            Binding { addr: PUBLIC[0], port: 40_001 },
+            "each protocol has its own port space"
+        );
     }
 }
 
@@ -128,7 +132,8 @@ fn ports_outside_the_pool_are_not_given() {
 #[test]
 fn an_exhausted_pool_refuses_and_changes_nothing() {
     let mut nat = nat(&PUBLIC, 2000, 2009);
-    let given: std::collections::BTreeSet<_> = (0..20).map(|host| nat.bind(inside(host, 7001, TCP))).collect();
+    let given: std::collections::BTreeSet<_> =
+        (0..20).map(|host| nat.bind(inside(host, 7001, TCP))).collect();
     assert_eq!(given.len(), 20, "every port of every address is used, whatever its parity");
     let before = nat.shard.0.clone();
     assert_eq!(nat.create(inside(99, 7001, TCP)), Err(Refusal("pool_exhausted")));

@@ -21,6 +21,9 @@ const MTU: usize = 1500;
 /// Bytes a socket may hold in each direction: some seconds of one connection's data.
 const SOCKET_BUFFER: usize = 32 * 1024;
 
+/// How soon TCP is asked again that wanted to act at once and could not.
+const RETRY_INTERVAL: Micros = 1_000;
+
 /// Sockets that a server keeps ready for connections that open at the same moment.
 const LISTENERS: usize = 8;
 
@@ -216,7 +219,8 @@ impl Host {
         self.interface.poll(time, &mut self.wire, &mut self.sockets);
         let tcp = self.interface.poll_at(time, &self.sockets).map(|at| at.total_micros().max(0) as Micros);
         let clients = self.clients.iter().filter_map(|(_, client)| client.next()).min();
-        // What is due at once was tried just now; the next microsecond keeps virtual time moving.
+        // What TCP wants at once it tried just now, in vain: a window is closed. A frame will open it, if not a timer.
+        let tcp = tcp.map(|next| if next <= now { now + RETRY_INTERVAL } else { next });
         self.next = [tcp, clients].into_iter().flatten().min().map(|next| next.max(now + 1));
         good
     }

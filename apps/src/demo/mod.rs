@@ -7,6 +7,12 @@ pub mod hosts;
 pub mod plot;
 pub mod progress;
 pub mod report;
+mod run;
+pub mod script;
+pub mod store;
 pub mod stream;
+pub mod topology;
 pub mod translate;
 pub mod workload;
+
+pub use run::{Options, Outcome, run};

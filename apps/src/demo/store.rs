@@ -1,94 +1,75 @@
-//! The store of the demo: one node of its chain as a device, and the addresses of all.
+//! The store of the demo as a device: three nodes in one box, with one link to each switch.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use backend_store::{EmbeddedStore, StoreDestination};
 use redplane_sdk::net::{Device, Ports};
 use redplane_sdk::protocol::Time;
-use redplane_sdk::protocol::chain::{Configuration, NodeId};
-use redplane_sdk::protocol::node::{Destination, Node};
 use redplane_sdk::protocol::wire::UDP_PORT;
 
 use super::datagram::Datagram;
 use super::hosts::Mac;
 
-/// UDP port on which nodes hear each other.
-pub const CHAIN_PORT: u16 = UDP_PORT + 1;
-
 /// Address of the shard: whoever is head answers to it.
-pub const SHARD_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
+pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
 
-/// Ethernet address of the network between switches and store; it routes by IP address.
-pub const FABRIC_MAC: Mac = [0x02, 0, 0, 0, 0xfa, 0xb0];
+/// Ethernet address of the store.
+pub const MAC: Mac = [0x02, 0, 0, 0, 0x57, 0x0e];
 
-/// A node's own address.
-#[must_use]
-pub fn address(node: NodeId) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(Ipv4Addr::new(192, 0, 2, 10)) + u32::from(node.0))
+/// The store with its links.
+pub struct Store {
+    store: EmbeddedStore,
+    /// Address and Ethernet address of the switch at each port.
+    switches: Vec<(Ipv4Addr, Mac)>,
 }
 
-/// A store node with one link.
-pub struct StoreNode {
-    node: Node,
-    mac: Mac,
-}
-
-impl StoreNode {
-    /// Puts a node at its address.
+impl Store {
+    /// A store that reaches these switches, each by the port of its index.
     #[must_use]
-    pub fn new(node: Node) -> StoreNode {
-        let [high, low] = node.id().0.to_be_bytes();
-        StoreNode { node, mac: [0x02, 0, 0, 0x57, high, low] }
+    pub fn new(store: EmbeddedStore, switches: Vec<(Ipv4Addr, Mac)>) -> Store {
+        Store { store, switches }
     }
 
-    /// When the coordinator made a new configuration.
-    pub fn reconfigure(&mut self, configuration: Configuration, now: Time) {
-        self.node.reconfigure(configuration, now);
+    /// The nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &EmbeddedStore {
+        &self.store
     }
 
-    /// The node, to look at.
-    #[must_use]
-    pub fn node(&self) -> &Node {
-        &self.node
+    /// The nodes, to kill them and to let them join. What they want to send leaves at the next deadline, at once.
+    pub fn nodes_mut(&mut self) -> &mut EmbeddedStore {
+        &mut self.store
     }
 
     fn flush(&mut self, out: &mut Ports) {
-        while let Some(transmit) = self.node.poll_transmit() {
-            let own = address(self.node.id());
-            let (from, to) = match transmit.to {
-                Destination::Switch(to) => (SocketAddrV4::new(own, UDP_PORT), to),
-                Destination::Node(node) => {
-                    (SocketAddrV4::new(own, CHAIN_PORT), SocketAddrV4::new(address(node), CHAIN_PORT))
-                }
+        while let Some(transmit) = self.store.poll_transmit() {
+            // Messages between nodes stay within the box.
+            let StoreDestination::Switch(to) = transmit.to else { continue };
+            let Some(port) = self.switches.iter().position(|(address, _)| address == to.ip()) else {
+                continue;
             };
+            let from = SocketAddrV4::new(ADDRESS, UDP_PORT);
             let datagram = Datagram { from, to, payload: &transmit.bytes };
-            out.send(0, datagram.to_frame(self.mac, FABRIC_MAC));
+            out.send(port as u16, datagram.to_frame(MAC, self.switches[port].1));
         }
     }
 }
 
-impl Device for StoreNode {
+impl Device for Store {
     fn receive(&mut self, _: u16, frame: &[u8], now: Time, out: &mut Ports) {
         let Some(datagram) = Datagram::parse(frame) else { return };
-        match datagram.to.port() {
-            UDP_PORT => self.node.handle_request(datagram.from, datagram.payload, now),
-            CHAIN_PORT => {
-                let first = u32::from(address(NodeId(0)));
-                let from = u32::from(*datagram.from.ip()).wrapping_sub(first);
-                if let Ok(from) = u16::try_from(from) {
-                    self.node.handle_chain(NodeId(from), datagram.payload, now);
-                }
-            }
-            _ => return,
+        if datagram.to == SocketAddrV4::new(ADDRESS, UDP_PORT) {
+            self.store.handle_request(datagram.from, datagram.payload, now);
         }
         self.flush(out);
     }
 
     fn next_timeout(&self) -> Option<Time> {
-        self.node.poll_timeout()
+        self.store.poll_timeout()
     }
 
     fn timeout(&mut self, now: Time, out: &mut Ports) {
-        self.node.handle_timeout(now);
+        self.store.handle_timeout(now);
         self.flush(out);
     }
 }

@@ -102,7 +102,8 @@ pub fn run(input: &Path, output: &Path, inside: &[String], public: Ipv4Addr) -> 
 
 /// `10.0.0.0/8`.
 fn parse_prefix(text: &str) -> Result<(Ipv4Addr, u8)> {
-    let parsed = text.split_once('/').and_then(|(addr, length)| Some((addr.parse().ok()?, length.parse().ok()?)));
+    let parsed =
+        text.split_once('/').and_then(|(addr, length)| Some((addr.parse().ok()?, length.parse().ok()?)));
     match parsed {
         Some((addr, length)) if length <= 32 => Ok((addr, length)),
         _ => bail!("`{text}` is no prefix; write it like 10.0.0.0/8"),
@@ -164,8 +165,9 @@ impl Nat {
     /// The frames that leave the NAT because of this one.
     pub fn translate(&mut self, frame: &[u8]) -> Vec<Vec<u8>> {
         let mut left = Vec::new();
-        let from_inside = redplane_sdk::packet::Packet::parse(frame)
-            .is_ok_and(|packet| packet.ipv4.is_some_and(|ipv4| self.switch.tables_mut().inside.lookup(ipv4.src)));
+        let from_inside = redplane_sdk::packet::Packet::parse(frame).is_ok_and(|packet| {
+            packet.ipv4.is_some_and(|ipv4| self.switch.tables_mut().inside.lookup(ipv4.src))
+        });
         let port = if from_inside { INSIDE } else { OUTSIDE };
         self.switch.process(port, frame, Ticks::from_micros(self.now), &mut self.output);
         self.exchange(&mut left);
@@ -207,9 +209,14 @@ impl Nat {
 
 fn config(lease: Lease, inside: &[(Ipv4Addr, u8)]) -> SwitchConfig {
     let mac = |last| MacAddr::new([0x02, 0, 0, 0, 0, last]);
-    let next_hop = |port: u16| NextHop { port, source: mac(1 + port as u8), destination: mac(0xf1 + port as u8) };
+    let next_hop =
+        |port: u16| NextHop { port, source: mac(1 + port as u8), destination: mac(0xf1 + port as u8) };
     let outside = Route { prefix: Ipv4Addr::UNSPECIFIED, length: 0, next_hop: next_hop(OUTSIDE) };
-    let inside = inside.iter().map(|(prefix, length)| Route { prefix: *prefix, length: *length, next_hop: next_hop(INSIDE) });
+    let inside = inside.iter().map(|(prefix, length)| Route {
+        prefix: *prefix,
+        length: *length,
+        next_hop: next_hop(INSIDE),
+    });
     SwitchConfig {
         identity: SwitchIdentity { switch: 1, incarnation: 1 },
         mac: mac(1),
