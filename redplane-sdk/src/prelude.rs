@@ -4,6 +4,7 @@ pub use std::net::{Ipv4Addr, Ipv6Addr};
 pub use std::time::Duration;
 
 pub use arbitrary_int::prelude::*;
+pub use redplane_macros::{config, handler, key, on_create, state, table};
 pub use redplane_protocol::create::{Creation, Refusal};
 
 pub use crate::app::{Handled, StateHandle, StateRef, Suspend, Verdict};

@@ -1,0 +1,64 @@
+//! Whatever comes in by whatever port, packets and forged messages of the store: the switch goes on, and accounts for it.
+//!
+//! The input is a sequence of frames, each after its port (one byte), how many ticks pass (one byte) and its length
+//! (two bytes).
+
+#![no_main]
+
+use std::net::Ipv4Addr;
+
+use libfuzzer_sys::fuzz_target;
+use redplane_sdk::packet::MacAddr;
+use redplane_sdk::pipeline::{NextHop, Output, Route, StorePath, Switch, SwitchConfig};
+use redplane_sdk::protocol::{Lease, SwitchIdentity, Ticks};
+
+#[path = "../../redplane-sdk/tests/nat.rs"]
+#[allow(dead_code, reason = "the tests use all of it")]
+mod nat;
+
+fn config() -> SwitchConfig {
+    let next_hop = NextHop { port: 2, source: MacAddr::default(), destination: MacAddr::BROADCAST };
+    SwitchConfig {
+        identity: SwitchIdentity { switch: 0, incarnation: 0 },
+        mac: MacAddr::default(),
+        address: Ipv4Addr::UNSPECIFIED,
+        lease: Lease::default(),
+        stores: vec![StorePath { address: Ipv4Addr::UNSPECIFIED, mac: MacAddr::default(), port: 3 }; 3],
+        store_facing_ports: vec![3],
+        routes: vec![Route { prefix: Ipv4Addr::UNSPECIFIED, length: 0, next_hop }],
+        store_mtu: 1500,
+    }
+}
+
+fn tables() -> nat::Tables {
+    let mut tables = nat::Tables::default();
+    // Every bit pattern that a fuzzer likes is inside, outside or public.
+    tables.inside.insert(Ipv4Addr::UNSPECIFIED, 2, true).expect("room");
+    tables.public.insert(Ipv4Addr::new(64, 0, 0, 0), 2, true).expect("room");
+    tables
+}
+
+fn drive(mut switch: Switch<nat::App>, mut input: &[u8]) {
+    let (mut now, mut out) = (Ticks(0), Output::new());
+    while let Some(([port, ticks, high, low], rest)) = input.split_first_chunk() {
+        let len = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
+        let (frame, rest) = rest.split_at(len);
+        input = rest;
+        now = now.plus(u32::from(*ticks));
+        switch.process(u16::from(*port), frame, now, &mut out);
+        switch.handle_timeout(now, &mut out);
+        assert!(out.iter().count() == out.len());
+        out.clear();
+        let statistics = switch.statistics();
+        let came_to_something =
+            statistics.transmitted + statistics.suspended + statistics.held + statistics.dropped_in_all();
+        assert!(came_to_something + statistics.messages + statistics.resumed >= statistics.received);
+    }
+    switch.release_all(now, &mut out);
+}
+
+fuzz_target!(|input: &[u8]| {
+    drive(Switch::new(config(), tables(), Ticks(0)).expect("legal"), input);
+    let pool = nat::Pool { addresses: vec![Ipv4Addr::new(64, 0, 0, 1)], first_port: 1, last_port: 64 };
+    drive(Switch::without_replication(config(), tables(), pool, Ticks(0)).expect("legal"), input);
+});
