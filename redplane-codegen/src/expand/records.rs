@@ -8,7 +8,7 @@ use crate::syntax::Module;
 use crate::words;
 
 /// What [`redplane_protocol::Fixed`] asks for, each as path and name.
-const RECORD_DERIVES: [(&str, &str); 9] = [
+const RECORD_DERIVES: [(&str, &str); 8] = [
     ("::core::clone::Clone", "Clone"),
     ("::core::marker::Copy", "Copy"),
     ("::core::cmp::PartialEq", "PartialEq"),
@@ -17,7 +17,6 @@ const RECORD_DERIVES: [(&str, &str); 9] = [
     ("::core::cmp::Ord", "Ord"),
     ("::core::hash::Hash", "Hash"),
     ("::core::fmt::Debug", "Debug"),
-    ("::core::default::Default", "Default"),
 ];
 
 /// An ordinary struct that the operator fills from a file.

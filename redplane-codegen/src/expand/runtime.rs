@@ -118,7 +118,10 @@ fn implementation(module: &Module, app: Option<&ir::App>) -> TokenStream {
             let config = module.config.map(|_| quote!(, config));
             quote!(#name(key, records #config))
         }
-        None => quote!(::core::result::Result::Ok(::core::default::Default::default())),
+        None => {
+            let fixed = quote!(<#state as ::redplane_sdk::protocol::Fixed>);
+            quote!(::core::result::Result::Ok(#fixed::decode(&[0; #fixed::LEN])))
+        }
     };
     quote! {
         #unit
