@@ -132,5 +132,5 @@ fn unknown_type(ty: &syn::Type, name: &str, what: &str) -> (&'static str, String
         Some(near) => format!("did you mean `{near}`?"),
         None => "use `bool`, `u1` to `u64`, `Ipv4Addr`, `Ipv6Addr` or `MacAddr`".to_owned(),
     };
-    (codes::FIELD_TYPE, format!("{what} cannot be `{shown}`: it {why}"), help)
+    (codes::FIELD_TYPE, format!("{what} cannot be `{shown}`, which {why}"), help)
 }

@@ -1,3 +1,5 @@
+#![allow(unused)]
+
 #[redplane_sdk::app(id = 0)]
 //~                      ^ RP0001
 pub mod counter {

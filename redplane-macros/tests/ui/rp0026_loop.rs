@@ -1,3 +1,5 @@
+#![allow(unused)]
+
 #[redplane_sdk::app(id = 1)]
 pub mod counter {
     use redplane_sdk::prelude::*;

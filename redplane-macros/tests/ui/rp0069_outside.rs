@@ -1,3 +1,5 @@
+#![allow(unused)]
+
 #[redplane_sdk::key]
 //~^^^^^^^^^^^^^^^^^^^^< 0 RP0069
 pub struct Flow {
