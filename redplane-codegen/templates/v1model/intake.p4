@@ -34,10 +34,12 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
                 || hdr.ipv4.total_len < ((bit<16>)hdr.ipv4.ihl << 2) || hdr.ipv4.total_len > ip_bytes);
 
         rp_config.apply();
-        meta.now = (bit<32>)(standard_metadata.ingress_global_timestamp >> RP_TICK_SHIFT);
+        // BMv2 stamps a packet when it comes in, not when it comes round: egress has left its own time then.
         if (standard_metadata.instance_type != RP_INSTANCE_RECIRCULATED) {
-            meta.pass.port = (bit<16>)standard_metadata.ingress_port;
+            meta.pass.port  = (bit<16>)standard_metadata.ingress_port;
+            meta.pass.since = standard_metadata.ingress_global_timestamp;
         }
+        meta.now = (bit<32>)(meta.pass.since >> RP_TICK_SHIFT);
 
         if (meta.config.shards == 0) {
             meta.reason = rp_drop_t.NOT_CONFIGURED;

@@ -48,6 +48,7 @@ enum bit<8> rp_keep_t {
 /// What a packet remembers from pass to pass.
 struct rp_pass_t {
     bit<16> port;               // by which it came in
+    bit<48> since;              // when this pass began, in microseconds; of the first pass the switch knows it
     bit<8>  count;              // passes as traffic
     bit<1>  absent;             // the store has just said that it knows no such record
     bit<1>  circling;           // this is a copy of a WRITE

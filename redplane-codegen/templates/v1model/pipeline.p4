@@ -154,6 +154,7 @@ control {{ app.camel }}Egress(inout headers_t hdr, inout metadata_t meta,
 
         if (meta.fate == rp_fate_t.RECIRCULATE || meta.fate == rp_fate_t.CIRCLE
             || standard_metadata.instance_type == RP_INSTANCE_EGRESS_CLONE) {
+            meta.pass.since = standard_metadata.egress_global_timestamp;
             recirculate_preserving_field_list(rp_keep_t.PASS);
         }
     }
