@@ -6,18 +6,23 @@
 pub mod nat {
     use redplane_sdk::prelude::*;
 
-    /// One end of a connection, as one side of the NAT sees it. For ICMP echo the port is the identifier.
+    /// One end of a connection, as one side of the NAT sees it.
     #[key]
     pub struct Endpoint {
+        /// Its address.
         pub addr: Ipv4Addr,
+        /// TCP or UDP port, or ICMP identifier.
         pub port: u16,
+        /// IP protocol: each has its own ports.
         pub protocol: u8,
     }
 
     /// The end that stands in for it on the other side.
     #[state(key = Endpoint, slots = 65_536, idle = "300s")]
     pub struct Binding {
+        /// Its address.
         pub addr: Ipv4Addr,
+        /// TCP or UDP port, or ICMP identifier.
         pub port: u16,
     }
 
@@ -32,8 +37,11 @@ pub mod nat {
     /// Public addresses and ports that may be given away.
     #[config]
     pub struct Pool {
+        /// The addresses.
         pub addresses: Vec<Ipv4Addr>,
+        /// The first port of each.
         pub first_port: u16,
+        /// The last one.
         pub last_port: u16,
     }
 

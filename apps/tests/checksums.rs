@@ -3,7 +3,7 @@
 use etherparse::{Ipv4HeaderSlice, NetSlice, SlicedPacket, TransportSlice, UdpHeader};
 
 /// What is wrong with the checksums of an Ethernet frame.
-pub fn wrong(frame: &[u8]) -> Vec<String> {
+pub(crate) fn wrong(frame: &[u8]) -> Vec<String> {
     let mut wrong = Vec::new();
     let packet = match SlicedPacket::from_ethernet(frame) {
         Ok(packet) => packet,
@@ -39,15 +39,19 @@ pub fn wrong(frame: &[u8]) -> Vec<String> {
 }
 
 fn wrong_in_quote(quote: &[u8], expect: &mut impl FnMut(&str, u16, u16)) {
-    let header = Ipv4HeaderSlice::from_slice(quote).unwrap().to_header();
+    // A damaged quote shows in the sum of the whole.
+    let Ok(header) = Ipv4HeaderSlice::from_slice(quote) else { return };
+    let header = header.to_header();
     expect("quoted IPv4", header.calc_header_checksum(), header.header_checksum);
     let segment = &quote[header.header_len()..];
-    if segment.len() < usize::from(header.total_len) - header.header_len() {
+    if quote.len() < usize::from(header.total_len) {
         return; // Cut short: its sum cannot be known.
     }
     if header.protocol.0 == 17 {
-        let (udp, payload) = UdpHeader::from_slice(segment).unwrap();
-        expect("quoted UDP", udp.calc_checksum_ipv4(&header, payload).unwrap(), udp.checksum);
+        let Ok((udp, payload)) = UdpHeader::from_slice(segment) else { return };
+        if let Ok(sum) = udp.calc_checksum_ipv4(&header, payload) {
+            expect("quoted UDP", sum, udp.checksum);
+        }
     } else if header.protocol.0 == 1 {
         expect("quoted ICMP, as all summed up,", 0, sum(segment));
     }

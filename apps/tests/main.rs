@@ -1,4 +1,7 @@
+//! Tests of the apps and the demo, in one binary.
+
 mod checksums;
 mod mapping;
 mod nat;
+mod pcap;
 mod run;

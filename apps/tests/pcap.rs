@@ -51,8 +51,7 @@ fn scapy_agrees() {
 
 #[test]
 fn counts_are_by_reason() {
-    let (_, output) =
-        program("counts", &["--json", "--pcap", &fixture("kernel.pcap"), "--out", "out.pcap"]);
+    let (_, output) = program("counts", &["--json", "--pcap", &fixture("kernel.pcap"), "--out", "out.pcap"]);
     let counts: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(counts["frames"]["read"], 82);
     assert_eq!(counts["frames"]["written"], 79);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 /// Runs it in a directory of its own, where its files stay.
-pub fn program(directory: &str, arguments: &[&str]) -> (PathBuf, Output) {
+pub(crate) fn program(directory: &str, arguments: &[&str]) -> (PathBuf, Output) {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(directory);
     std::fs::create_dir_all(&path).unwrap();
     let output =
@@ -13,12 +13,12 @@ pub fn program(directory: &str, arguments: &[&str]) -> (PathBuf, Output) {
 }
 
 /// A file that is kept with the tests.
-pub fn fixture(name: &str) -> String {
+pub(crate) fn fixture(name: &str) -> String {
     format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Whether an outside tool is there; says so if not, and why that matters.
-pub fn is_there(tool: &str, arguments: &[&str]) -> bool {
+pub(crate) fn is_there(tool: &str, arguments: &[&str]) -> bool {
     let found = Command::new(tool).args(arguments).output().is_ok_and(|output| output.status.success());
     if !found {
         println!("SKIPPED: {tool} {} does not run here", arguments.join(" "));
@@ -27,6 +27,6 @@ pub fn is_there(tool: &str, arguments: &[&str]) -> bool {
 }
 
 /// Standard output as text.
-pub fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }

@@ -167,11 +167,11 @@ impl Client {
 
     /// When [`Client::drive`] is to be called again even if nothing arrives.
     #[must_use]
-    pub fn next(&self) -> Option<Micros> {
+    pub fn next(&self, now: Micros) -> Option<Micros> {
         match self.record.phase {
             Phase::Waiting => Some(self.plan.opens),
             Phase::Open if self.record.sent < self.plan.length => {
-                let portions = self.record.sent * (self.plan.lasts / PORTION_INTERVAL) / self.plan.length;
+                let portions = (now - self.opened()) / PORTION_INTERVAL;
                 Some(self.opened() + (portions + 1) * PORTION_INTERVAL)
             }
             _ => None,

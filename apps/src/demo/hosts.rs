@@ -218,7 +218,7 @@ impl Host {
         self.listen();
         self.interface.poll(time, &mut self.wire, &mut self.sockets);
         let tcp = self.interface.poll_at(time, &self.sockets).map(|at| at.total_micros().max(0) as Micros);
-        let clients = self.clients.iter().filter_map(|(_, client)| client.next()).min();
+        let clients = self.clients.iter().filter_map(|(_, client)| client.next(now)).min();
         // What TCP wants at once it tried just now, in vain: a window is closed. A frame will open it, if not a timer.
         let tcp = tcp.map(|next| if next <= now { now + RETRY_INTERVAL } else { next });
         self.next = [tcp, clients].into_iter().flatten().min().map(|next| next.max(now + 1));

@@ -1,0 +1,269 @@
+//! The native code, which rustc made of an app's text, and the IR, of which every target is made, do the same to every
+//! packet: same lease point and key, same headers, same state, same verdict.
+
+mod puzzle;
+
+use std::net::Ipv4Addr;
+
+use apps::nat::nat;
+use proptest::prelude::*;
+use puzzle::puzzle;
+use redplane_codegen::interpret::{Machine, Outcome};
+use redplane_codegen::ir::{self, Mode, Record};
+use redplane_codegen::packet::HEADERS;
+use redplane_sdk::app::Pass;
+use redplane_sdk::packet::Packet;
+use redplane_sdk::protocol::{
+    Fixed, Header, Kind, Lease, Reaction, Schema, Serial, SlotTable, SwitchIdentity, Ticks,
+};
+use redplane_sdk::{App, Handled, StateHandle, Verdict};
+
+const NOW: Ticks = Ticks(1000);
+const PORT: u16 = 5;
+
+/// The app of this name in a source text, as a build script would compile it.
+fn compile(source: &str, name: &str) -> ir::App {
+    let file = syn::parse_file(source).expect("the source compiled already");
+    let module = file.items.iter().find_map(|item| match item {
+        syn::Item::Mod(module) if module.ident == name => Some(module),
+        _ => None,
+    });
+    let module = module.expect("the app is there");
+    let arguments = module.attrs.iter().find_map(|attribute| match &attribute.meta {
+        syn::Meta::List(list) if list.path.segments.last().is_some_and(|last| last.ident == "app") => {
+            Some(list.tokens.clone())
+        }
+        _ => None,
+    });
+    redplane_codegen::parse_app(arguments.expect("with its attribute"), module).expect("without mistakes")
+}
+
+/// The bits of `bytes` from `at`, as one number.
+fn bits(bytes: &[u8], at: usize, width: usize) -> u128 {
+    (at..at + width).fold(0, |value, bit| value << 1 | u128::from(bytes[bit / 8] >> (7 - bit % 8) & 1))
+}
+
+/// A packet's headers as the interpreter has them.
+fn values(packet: &Packet) -> Vec<Option<Vec<u128>>> {
+    let p = packet;
+    let emitted = [
+        Some(p.ethernet.emit().to_vec()),
+        p.vlan.map(|header| header.emit().to_vec()),
+        p.ipv4.map(|header| header.emit().to_vec()),
+        p.ipv6.map(|header| header.emit().to_vec()),
+        p.ports.map(|header| header.emit().to_vec()),
+        p.tcp.map(|header| header.emit().to_vec()),
+        p.udp.map(|header| header.emit().to_vec()),
+        p.icmp.map(|header| header.emit().to_vec()),
+        p.inner_ipv4.map(|header| header.emit().to_vec()),
+        p.inner_ports.map(|header| header.emit().to_vec()),
+        p.inner_udp.map(|header| header.emit().to_vec()),
+        p.inner_icmp.map(|header| header.emit().to_vec()),
+    ];
+    let fields = |bytes: Vec<u8>, header: &redplane_codegen::packet::Header| {
+        let mut at = 0;
+        let widths = header.fields.iter().map(|(_, ty)| usize::from(ty.bits()));
+        widths
+            .map(|width| {
+                at += width;
+                bits(&bytes, at - width, width)
+            })
+            .collect()
+    };
+    emitted.into_iter().zip(HEADERS).map(|(bytes, header)| Some(fields(bytes?, header))).collect()
+}
+
+/// A record's fields, out of its wire form.
+fn fields(record: &Record, value: &impl Fixed) -> Vec<u128> {
+    let mut bytes = vec![0; 64];
+    let len = record.fields.iter().map(|field| usize::from(field.ty.wire_bytes())).sum::<usize>();
+    value.encode(&mut bytes[..len]);
+    let mut at = 0;
+    let take = |field: &ir::Field| {
+        let width = usize::from(field.ty.wire_bytes()) * 8;
+        at += width;
+        bits(&bytes, at - width, width) & (u128::MAX >> (128 - field.ty.bits()))
+    };
+    record.fields.iter().map(take).collect()
+}
+
+fn outcome(handled: Handled) -> Option<Outcome> {
+    Some(match handled.ok()? {
+        Verdict::Forward => Outcome::Forward,
+        Verdict::To(port) => Outcome::To(port),
+        Verdict::Reply => Outcome::Reply,
+        Verdict::Recirculate => Outcome::Recirculate,
+        Verdict::Drop(reason) => Outcome::Drop(reason.to_owned()),
+    })
+}
+
+/// One app, in its two forms.
+struct Twin<'a, A: App> {
+    ir: &'a ir::App,
+    tables: &'a A::Tables,
+    lookup: &'a dyn Fn(usize, u128) -> u128,
+}
+
+impl<A: App> Twin<'_, A> {
+    fn slots() -> SlotTable<A::Key, A::State> {
+        let identity = SwitchIdentity { switch: 1, incarnation: 1 };
+        let schema = Schema {
+            app: A::ID,
+            fingerprint: A::FINGERPRINT,
+            key_len: A::Key::LEN as u16,
+            value_len: A::State::LEN as u16,
+        };
+        SlotTable::new(identity, schema, A::SLOTS, Lease::default())
+    }
+
+    fn native(
+        &self,
+        slots: &SlotTable<A::Key, A::State>,
+        absent: Option<&A::Key>,
+        packet: &Packet,
+    ) -> (Handled, Packet, Pass<A::Key, A::State>) {
+        let mut after = packet.clone();
+        let mut pass = Pass { reached: None, value: A::State::decode(&vec![0; A::State::LEN]), written: false };
+        let state = StateHandle::new(slots, absent, NOW, &mut pass);
+        let handled = A::handle(&mut after, state, self.tables, PORT);
+        (handled, after, pass)
+    }
+
+    /// Runs one packet both ways: up to the lease point, without a record, and with this one.
+    fn agree(&self, packet: &Packet, value: A::State) -> Outcome {
+        let mut slots = Self::slots();
+        let (handled, after, pass) = self.native(&slots, None, packet);
+        let mut machine = Machine::new(self.ir, values(packet), PORT);
+        let interpreted = machine.before(self.lookup);
+        assert_eq!(values(&after), machine.headers);
+        let Outcome::Reached { point, key } = &interpreted else {
+            assert_eq!(outcome(handled).as_ref(), Some(&interpreted));
+            return interpreted;
+        };
+        assert!(handled.is_err() && after == *packet, "a suspended packet is untouched");
+        let reached = pass.reached.expect("it waits for its state");
+        assert_eq!(fields(&self.ir.key, &reached.key), *key);
+        let mode = self.ir.handler.points[*point].mode;
+        assert_eq!(reached.create, mode == Mode::Lease);
+
+        if mode == Mode::Find {
+            let (handled, after, pass) = self.native(&slots, Some(&reached.key), packet);
+            let mut absent = machine.clone();
+            assert_eq!(Some(absent.absent(*point, self.lookup)), outcome(handled));
+            assert_eq!(values(&after), absent.headers);
+            assert!(!pass.written);
+        }
+
+        let request = slots.lease_request(reached.slot, true, PORT, NOW);
+        let grant = Header { kind: Kind::Grant, create: false, generation: Serial(7), ..request };
+        let reaction = slots.handle_message(&grant, &reached.key, &value, NOW);
+        assert!(matches!(reaction, Reaction::Reprocess { .. }), "{reaction:?}");
+        let (handled, after, pass) = self.native(&slots, None, packet);
+        let held = machine.rest(*point, fields(&self.ir.state.record, &value), self.lookup);
+        assert_eq!(Some(held), outcome(handled));
+        assert_eq!(values(&after), machine.headers);
+        assert_eq!(fields(&self.ir.state.record, &pass.value), machine.state);
+        assert_eq!(pass.written, machine.written);
+        interpreted
+    }
+}
+
+const HOSTS: [Ipv4Addr; 5] = [
+    Ipv4Addr::new(10, 0, 0, 1),
+    Ipv4Addr::new(10, 1, 2, 3),
+    Ipv4Addr::new(203, 0, 113, 1),
+    Ipv4Addr::new(198, 51, 100, 7),
+    Ipv4Addr::new(192, 0, 2, 9),
+];
+
+fn address() -> impl Strategy<Value = Ipv4Addr> {
+    prop::sample::select(HOSTS.to_vec())
+}
+
+/// A frame that parses: the fields that decide what follows come from few values, all others are random.
+fn packet() -> impl Strategy<Value = Packet> {
+    let headers = (
+        prop::sample::select(vec![0x0800u16, 0x0800, 0x0800, 0x0800, 0x86dd, 0x0806]),
+        prop::sample::select(vec![6u8, 17, 1, 1, 47]),
+        prop::sample::select(vec![0u8, 8, 3, 11, 13]),
+        prop::sample::select(vec![6u8, 17, 1, 47]),
+        prop::sample::select(vec![0u16, 0, 0, 0, 0x2000, 0x0005]),
+    );
+    let ends = (address(), address(), address(), address());
+    (headers, ends, any::<[u8; 20]>(), any::<[u8; 20]>(), any::<[u8; 40]>()).prop_map(
+        |((ether_type, protocol, kind, quoted, fragment), (src, dst, inner_src, inner_dst), outer, inner, rest)| {
+            let mut frame = vec![2; 12];
+            frame.extend(ether_type.to_be_bytes());
+            let mut ip = |noise: [u8; 20], protocol: u8, src: Ipv4Addr, dst: Ipv4Addr, len: u16, fragment: u16| {
+                let mut header = noise;
+                header[0] = 0x45;
+                header[2..4].copy_from_slice(&len.to_be_bytes());
+                header[6..8].copy_from_slice(&fragment.to_be_bytes());
+                header[9] = protocol;
+                header[10..12].fill(0);
+                header[12..16].copy_from_slice(&src.octets());
+                header[16..20].copy_from_slice(&dst.octets());
+                let checksum = redplane_sdk::checksum::checksum(&header);
+                header[10..12].copy_from_slice(&checksum.to_be_bytes());
+                frame.extend(header);
+            };
+            ip(outer, protocol, src, dst, 88, fragment);
+            if protocol == 1 && matches!(kind, 3 | 11) {
+                frame.extend([kind, 1, 2, 3, 4, 5, 6, 7]);
+                let mut quote = inner;
+                quote[0] = 0x45;
+                quote[6..8].fill(0);
+                quote[9] = quoted;
+                quote[12..16].copy_from_slice(&inner_src.octets());
+                quote[16..20].copy_from_slice(&inner_dst.octets());
+                frame.extend(quote);
+                frame.extend(rest);
+            } else {
+                frame.extend(if protocol == 1 { vec![kind] } else { vec![rest[0]] });
+                frame.extend([7; 27]);
+                let at = frame.len() - 27;
+                frame[at..at + 27].copy_from_slice(&rest[1..28]);
+                frame.extend(rest);
+            }
+            Packet::parse(&frame).expect("well-formed by construction")
+        },
+    )
+}
+
+fn ipv4(bits: u128) -> Ipv4Addr {
+    Ipv4Addr::from_bits(u32::try_from(bits).expect("an IPv4 key"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn the_nat_does_natively_what_its_ir_says(packet in packet(), addr in address(), port: u16) {
+        let mut tables = <nat::App as App>::Tables::default();
+        tables.inside.insert(Ipv4Addr::new(10, 0, 0, 0), 8, true).unwrap();
+        tables.public.insert(Ipv4Addr::new(203, 0, 113, 0), 24, true).unwrap();
+        let ir = compile(include_str!("../../src/nat.rs"), "nat");
+        prop_assert_eq!(redplane_codegen::hash(&ir), <nat::App as App>::IR_HASH);
+        let lookup = |table: usize, key: u128| u128::from(match ir.tables[table].handle.as_str() {
+            "inside" => tables.inside.lookup(ipv4(key)),
+            _ => tables.public.lookup(ipv4(key)),
+        });
+        let twin = Twin::<nat::App> { ir: &ir, tables: &tables, lookup: &lookup };
+        twin.agree(&packet, nat::Binding { addr, port });
+    }
+
+    #[test]
+    fn a_bit_of_everything_does_natively_what_its_ir_says(
+        packet in packet(), count: u32, mix: u16, phase in 0u8..8, open: bool, peer in address(),
+    ) {
+        use redplane_sdk::prelude::u3;
+        let mut tables = <puzzle::App as App>::Tables::default();
+        for (host, class) in HOSTS.into_iter().zip([1, 4, 3, 9, 0]) {
+            tables.class.insert(host, 32, class).unwrap();
+        }
+        let ir = compile(include_str!("puzzle.rs"), "puzzle");
+        let lookup = |_: usize, key: u128| u128::from(tables.class.lookup(ipv4(key)));
+        let twin = Twin::<puzzle::App> { ir: &ir, tables: &tables, lookup: &lookup };
+        twin.agree(&packet, puzzle::Known { count, mix, phase: u3::new(phase), open, peer });
+    }
+}
