@@ -5,11 +5,15 @@
 //!
 //! **Invariant**: only [`build`] touches files.
 
+pub mod build;
 pub mod codes;
 pub mod diagnostic;
+pub mod dissector;
+pub mod entries;
 pub mod interpret;
 pub mod ir;
 pub mod packet;
+pub mod schema;
 pub mod target;
 
 mod canonical;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use redplane_codegen::{ir, target};
+use redplane_codegen::{dissector, entries, ir, schema, target};
 
 use crate::common;
 
@@ -28,7 +28,12 @@ fn app(case: &str) -> (ir::App, String) {
 /// What is emitted, by file name.
 fn emitted(case: &str) -> Vec<(String, String)> {
     let (app, source) = app(case);
-    vec![(format!("{}.p4", app.name), target::v1model::render(&app, &source))]
+    vec![
+        (format!("{}.p4", app.name), target::v1model::render(&app, &source)),
+        ("entries.json".to_owned(), entries::render(&app)),
+        ("schema.json".to_owned(), schema::render(&app, &source)),
+        (format!("redplane_{}.lua", app.name), dissector::render(&app, &source)),
+    ]
 }
 
 #[test]

@@ -14,7 +14,13 @@ mod records;
 
 use askama::Template;
 
+pub(crate) use self::handler::table_places;
 use crate::ir::App;
+
+/// Most routes of forward().
+pub(crate) const ROUTES_MAX: u32 = 1 << 12;
+/// Most shards of the store.
+pub(crate) const SHARDS_MAX: u32 = 1 << 8;
 
 /// Stands for "the next line's own number" until the numbers are known.
 const OWN_LINE: &str = "#line here";
@@ -31,6 +37,16 @@ pub fn render(app: &App, source_path: &str) -> String {
     let page = Page { app: model::View::new(app, source_path) };
     let text = page.render().expect("the templates cannot fail: they only print strings");
     number_lines(&text, &format!("{}.p4", app.name))
+}
+
+/// The name of the ingress control, which the control plane's names begin with.
+pub(crate) fn ingress_name(app: &App) -> String {
+    format!("{}Ingress", names::camel(&app.name))
+}
+
+/// The name of the parser.
+pub(crate) fn parser_name(app: &App) -> String {
+    format!("{}Parser", names::camel(&app.name))
 }
 
 /// Gives the file its own line numbers back after each stretch of the author's.

@@ -1,0 +1,204 @@
+//! What the control plane of a v1model switch has to fill in: tables, value sets, mirror sessions, queues.
+
+use serde::Serialize;
+
+use crate::ir::{App, Match, Type};
+use crate::schema::json;
+use crate::target::{drop_reasons, v1model};
+
+/// Queue of the circling copies: a port that no interface is bound to.
+const CIRCLE_PORT: u64 = 508;
+/// Queue of packets that are processed anew; likewise.
+const RECIRCULATE_PORT: u64 = 509;
+/// Packets a second that the circling copies may make, all together: enough for a retransmission of each of a thousand
+/// writes in flight every second, and little beside the traffic.
+const CIRCLE_RATE: u64 = 1_000;
+/// Mirror session of the copies, and of the first shard's renewals; the same numbers as in the P4.
+const SESSION_CIRCLE: u64 = 1;
+const SESSION_RENEW: u64 = 16;
+
+#[derive(Serialize)]
+struct Entries {
+    app: String,
+    target: &'static str,
+    program: String,
+    defaults: Vec<Table>,
+    tables: Vec<Table>,
+    value_sets: Vec<ValueSet>,
+    mirror_sessions: Vec<MirrorSession>,
+    multicast_groups: [(); 0],
+    queues: Vec<Queue>,
+    counters: Vec<Counter>,
+}
+
+/// A table and the rows that it gets: one for each item of `for_each`, or one row, its default.
+#[derive(Serialize)]
+struct Table {
+    table: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    for_each: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    key: Vec<Key>,
+    action: String,
+    parameters: Vec<Parameter>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Key {
+    name: &'static str,
+    matching: &'static str,
+    bits: u16,
+    from: &'static str,
+}
+
+#[derive(Serialize)]
+struct Parameter {
+    name: &'static str,
+    bits: u16,
+    #[serde(flatten)]
+    source: Source,
+}
+
+/// Where a number comes from: the operator's configuration, by role, or the compiler.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Source {
+    From(&'static str),
+    Value(u64),
+}
+
+#[derive(Serialize)]
+struct ValueSet {
+    value_set: String,
+    for_each: &'static str,
+    members: Vec<Parameter>,
+}
+
+#[derive(Serialize)]
+struct MirrorSession {
+    /// With `for_each`, of its first item; the following ones count up.
+    session: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    for_each: Option<&'static str>,
+    port: Source,
+}
+
+#[derive(Serialize)]
+struct Queue {
+    port: u64,
+    packets_per_second: u64,
+}
+
+#[derive(Serialize)]
+struct Counter {
+    counter: String,
+    /// By index.
+    names: Vec<String>,
+}
+
+/// The entries as JSON. What the operator decides is named by its role (`"from": "switch.address"`), what the compiler
+/// decides is there as a number.
+pub fn render(app: &App) -> String {
+    let ingress = v1model::ingress_name(app);
+    let mut counters = vec!["none".to_owned()];
+    counters.extend(drop_reasons(app).into_iter().map(|(name, _)| name));
+    json(&Entries {
+        app: app.name.clone(),
+        target: "v1model",
+        program: format!("{}.p4", app.name),
+        defaults: vec![configuration(&ingress)],
+        tables: tables(app, &ingress),
+        value_sets: vec![ValueSet {
+            value_set: format!("{}.rp_addresses", v1model::parser_name(app)),
+            for_each: "store_facing_ports",
+            members: vec![from("port", 9, "port"), from("address", 32, "switch.address")],
+        }],
+        mirror_sessions: vec![
+            MirrorSession { session: SESSION_CIRCLE, for_each: None, port: Source::Value(CIRCLE_PORT) },
+            MirrorSession { session: SESSION_RENEW, for_each: Some("shards"), port: Source::From("shard.port") },
+        ],
+        multicast_groups: [],
+        queues: vec![Queue { port: CIRCLE_PORT, packets_per_second: CIRCLE_RATE }],
+        counters: vec![Counter { counter: format!("{ingress}.rp_dispatch.rp_drops"), names: counters }],
+    })
+}
+
+fn from(name: &'static str, bits: u16, role: &'static str) -> Parameter {
+    Parameter { name, bits, source: Source::From(role) }
+}
+
+fn value(name: &'static str, bits: u16, number: u64) -> Parameter {
+    Parameter { name, bits, source: Source::Value(number) }
+}
+
+fn configuration(ingress: &str) -> Table {
+    Table {
+        table: format!("{ingress}.rp_intake.rp_config"),
+        for_each: None,
+        key: Vec::new(),
+        action: format!("{ingress}.rp_intake.rp_configure"),
+        parameters: vec![
+            from("switch_id", 16, "switch.id"),
+            from("incarnation", 16, "switch.incarnation"),
+            from("address", 32, "switch.address"),
+            from("lease", 32, "lease.ticks"),
+            from("resend", 32, "resend.ticks"),
+            from("shards", 16, "shards.count"),
+            from("store_mtu", 16, "store.mtu"),
+            value("circle_port", 9, CIRCLE_PORT),
+            value("recirculate_port", 9, RECIRCULATE_PORT),
+        ],
+        size: None,
+    }
+}
+
+fn tables(app: &App, ingress: &str) -> Vec<Table> {
+    let key = |name, matching, bits, from| vec![Key { name, matching, bits, from }];
+    let mut tables = vec![
+        Table {
+            table: format!("{ingress}.rp_store.rp_store"),
+            for_each: Some("shards".to_owned()),
+            key: key("shard", "exact", 16, "shard.index"),
+            action: format!("{ingress}.rp_store.rp_to_store"),
+            parameters: vec![
+                from("port", 9, "shard.port"),
+                from("address", 32, "shard.address"),
+                from("mac", 48, "shard.mac"),
+                from("own_mac", 48, "port.mac"),
+            ],
+            size: Some(v1model::SHARDS_MAX),
+        },
+        Table {
+            table: format!("{ingress}.rp_route.rp_routes"),
+            for_each: Some("routes".to_owned()),
+            key: key("dst", "lpm", 32, "route.prefix"),
+            action: format!("{ingress}.rp_route.rp_next_hop"),
+            parameters: vec![
+                from("port", 9, "route.port"),
+                from("src", 48, "port.mac"),
+                from("dst", 48, "route.mac"),
+            ],
+            size: Some(v1model::ROUTES_MAX),
+        },
+    ];
+    for place in v1model::table_places(app) {
+        let table = &app.tables[place.table];
+        let matching = match table.matching {
+            Match::Exact => "exact",
+            Match::Lpm => "lpm",
+            Match::Ternary => "ternary",
+        };
+        let bits = if table.value == Type::Bool { 1 } else { table.value.bits() };
+        tables.push(Table {
+            table: place.name,
+            for_each: Some(format!("tables.{}", table.handle)),
+            key: key("key", matching, table.key.bits(), "entry.key"),
+            action: place.action,
+            parameters: vec![from("value", bits, "entry.value")],
+            size: Some(table.size),
+        });
+    }
+    tables
+}
