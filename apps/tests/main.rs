@@ -1,6 +1,8 @@
 //! Tests of the apps and the demo, in one binary.
 
 mod checksums;
+mod demo;
+mod dissector;
 mod mapping;
 mod nat;
 mod pcap;
