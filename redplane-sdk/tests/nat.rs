@@ -46,40 +46,8 @@ pub fn translate(pkt: &mut Packet, cx: &mut Context) -> Handled {
     let from_inside = cx.inside.lookup(ip.src);
     let to_public = cx.public.lookup(ip.dst);
 
-    // An ICMP error speaks about a packet of ours: translate that packet, and the error with it.
-    if let Some(inner) = &mut pkt.inner_ipv4 {
-        let port;
-        if let Some(ports) = &pkt.inner_ports {
-            port = if from_inside { ports.dst } else { ports.src };
-        } else if let Some(echo) = &pkt.inner_icmp {
-            port = echo.identifier;
-        } else {
-            return cx.drop("icmp_quote");
-        }
-        if !from_inside && !to_public {
-            return cx.drop("not_ours");
-        }
-        let addr = if from_inside { inner.dst } else { inner.src };
-        let Some(other) = cx.binding.find(Endpoint { addr, port, protocol: inner.protocol })? else {
-            return cx.drop("unsolicited");
-        };
-        if from_inside {
-            inner.dst = other.addr;
-            ip.src = other.addr;
-        } else {
-            inner.src = other.addr;
-            ip.dst = other.addr;
-        }
-        if let Some(ports) = &mut pkt.inner_ports {
-            if from_inside {
-                ports.dst = other.port;
-            } else {
-                ports.src = other.port;
-            }
-        } else if let Some(echo) = &mut pkt.inner_icmp {
-            echo.identifier = other.port;
-        }
-        return cx.forward();
+    if pkt.inner_ipv4.is_some() {
+        return translate_quote(pkt, cx, from_inside, to_public);
     }
 
     let (source, destination);
@@ -121,6 +89,43 @@ pub fn translate(pkt: &mut Packet, cx: &mut Context) -> Handled {
         ports.dst = private.port;
     } else if let Some(echo) = &mut pkt.icmp {
         echo.identifier = private.port;
+    }
+    cx.forward()
+}
+
+/// An ICMP error speaks about a packet of ours: translates that packet, and the error with it.
+fn translate_quote(pkt: &mut Packet, cx: &mut Context, from_inside: bool, to_public: bool) -> Handled {
+    let (Some(ip), Some(inner)) = (&mut pkt.ipv4, &mut pkt.inner_ipv4) else { return cx.drop("icmp_quote") };
+    let port;
+    if let Some(ports) = &pkt.inner_ports {
+        port = if from_inside { ports.dst } else { ports.src };
+    } else if let Some(echo) = &pkt.inner_icmp {
+        port = echo.identifier;
+    } else {
+        return cx.drop("icmp_quote");
+    }
+    if !from_inside && !to_public {
+        return cx.drop("not_ours");
+    }
+    let addr = if from_inside { inner.dst } else { inner.src };
+    let Some(other) = cx.binding.find(Endpoint { addr, port, protocol: inner.protocol })? else {
+        return cx.drop("unsolicited");
+    };
+    if from_inside {
+        inner.dst = other.addr;
+        ip.src = other.addr;
+    } else {
+        inner.src = other.addr;
+        ip.dst = other.addr;
+    }
+    if let Some(ports) = &mut pkt.inner_ports {
+        if from_inside {
+            ports.dst = other.port;
+        } else {
+            ports.src = other.port;
+        }
+    } else if let Some(echo) = &mut pkt.inner_icmp {
+        echo.identifier = other.port;
     }
     cx.forward()
 }

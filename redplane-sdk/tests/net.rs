@@ -15,7 +15,7 @@ use crate::frames::Frame;
 use crate::nat;
 use crate::switch::counter::{Counter, port};
 use crate::switch::rig::{
-    self, CLIENT, INSIDE_PORT, OUTSIDE_PORT, Rig, SERVER, STORE_PORT, config, message_frame, pool, tables,
+    CLIENT, INSIDE_PORT, OUTSIDE_PORT, Rig, SERVER, STORE_PORT, config, message_frame, pool, tables,
 };
 
 /// Keeps what it receives; says so once a millisecond if asked to.
@@ -343,7 +343,7 @@ impl Device for YesStore {
 #[test]
 fn a_switch_on_the_network_asks_retransmits_and_drains() {
     let mut network = Network::new(12);
-    let switch = rig::Rig::<Counter>::with(config(), ()).switch;
+    let switch = Rig::<Counter>::with(config(), ()).switch;
     // A clock about to wrap, and fast.
     let clock = Clock { offset: (u64::from(u32::MAX) << 10) - 5000, drift_per_mille: 5 };
     let switch = network.add(Box::new(SwitchDevice::new(switch, clock, Time::ZERO)));

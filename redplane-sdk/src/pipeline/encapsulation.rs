@@ -14,6 +14,13 @@ pub(super) const OVERHEAD: usize = Ipv4::LEN + Ports::LEN + Udp::LEN;
 /// Hops that a message may take.
 const TTL: u8 = 64;
 
+/// A message without its packet.
+pub(super) struct Parts<K, V> {
+    pub(super) header: Header,
+    pub(super) key: K,
+    pub(super) value: V,
+}
+
 /// The packet in a message.
 #[derive(Clone, Copy)]
 pub(super) enum Carried<'a> {
@@ -57,12 +64,11 @@ impl<'a> Encapsulation<'a> {
     /// Appends the frame that takes a message to the shard of its key.
     pub(super) fn send<K: Fixed, V: Fixed>(
         &self,
-        header: &Header,
-        key: &K,
-        value: &V,
+        message: &Parts<K, V>,
         carried: Carried<'_>,
         out: &mut Output,
     ) -> Result<(), TooLarge> {
+        let Parts { header, key, value } = message;
         let shard = shard_of(key_hash(key), self.config.stores.len() as u16);
         let store = self.config.stores.get(usize::from(shard)).ok_or(TooLarge)?;
         let total_len = OVERHEAD + HEADER_LEN + K::LEN + V::LEN + carried.len();

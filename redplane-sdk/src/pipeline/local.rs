@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use redplane_protocol::create::{Creator, Records, Refusal};
 use redplane_protocol::{Fixed, Header, Kind, NackReason, Serial};
 
+use super::encapsulation::Parts;
+
 /// Most records; beyond it creation is answered with "busy". As many as a store's shard would hold in a few hundred
 /// megabytes.
 const RECORDS_MAX: usize = 1 << 20;
@@ -34,33 +36,27 @@ impl LocalStore {
     }
 
     /// The answer to a request, if it has one, with the record's value.
-    pub(super) fn answer<K: Fixed, V: Fixed>(
-        &mut self,
-        request: &Header,
-        key: &K,
-        value: &V,
-    ) -> Option<(Header, V)> {
-        let key = bytes(key);
-        match request.kind {
-            Kind::Lease => Some(match self.lease::<V>(&key, request.create) {
+    pub(super) fn answer<K: Fixed, V: Fixed>(&mut self, request: &Parts<K, V>) -> Option<Parts<K, V>> {
+        let Parts { header, key, value } = *request;
+        let (header, value) = match header.kind {
+            Kind::Lease => match self.lease::<V>(&bytes(&key), header.create) {
                 Ok(value) => {
                     self.generation = self.generation.next_nonzero();
-                    (
-                        Header { kind: Kind::Grant, create: false, generation: self.generation, ..*request },
-                        value,
-                    )
+                    let generation = self.generation;
+                    (Header { kind: Kind::Grant, create: false, generation, ..header }, value)
                 }
                 Err(reason) => {
-                    (Header { kind: Kind::Nack, create: false, reason: Some(reason), ..*request }, V::zero())
+                    (Header { kind: Kind::Nack, create: false, reason: Some(reason), ..header }, V::zero())
                 }
-            }),
+            },
             Kind::Write => {
-                self.records.0.insert(key, bytes(value));
-                Some((Header { kind: Kind::Ack, ..*request }, *value))
+                self.records.0.insert(bytes(&key), bytes(&value));
+                (Header { kind: Kind::Ack, ..header }, value)
             }
-            Kind::Read | Kind::Renew => Some((Header { kind: Kind::Ack, ..*request }, *value)),
-            _ => None,
-        }
+            Kind::Read | Kind::Renew => (Header { kind: Kind::Ack, ..header }, value),
+            _ => return None,
+        };
+        Some(Parts { header, key, value })
     }
 
     fn lease<V: Fixed>(&mut self, key: &[u8], create: bool) -> Result<V, NackReason> {
