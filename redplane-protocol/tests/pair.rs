@@ -187,6 +187,14 @@ impl World {
         self.after(DETECTION_US, Event::Detect);
     }
 
+    /// Takes a member out that is only slow: it goes on under the configuration that it knows.
+    pub(crate) fn suspect(&mut self, at: usize) {
+        let mut members = self.configuration.members.clone();
+        members.remove(at);
+        self.configure(members, None);
+        self.see("false suspicion");
+    }
+
     pub(crate) fn join(&mut self) {
         let node = self.new_node();
         let mut members = self.configuration.members.clone();

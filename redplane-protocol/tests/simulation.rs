@@ -39,7 +39,7 @@ fn run(seed: u64, plan: Plan) -> BTreeMap<&'static str, u64> {
         if world.random.chance(plan.crash_per_mille) && world.is_whole() {
             if world.configuration.members.len() > 1 {
                 let at = world.random.below(world.configuration.members.len() as u64) as usize;
-                world.crash(at);
+                if world.random.chance(250) { world.suspect(at) } else { world.crash(at) }
             }
             if world.random.chance(300) && world.configuration.members.len() < 4 && world.is_whole() {
                 world.join();
@@ -121,5 +121,5 @@ fn survives_crashes_and_reboots() {
 #[test]
 fn survives_crashes_on_a_good_network() {
     let plan = Plan { faults: SMOOTH, crash_per_mille: 10, move_per_mille: 150, ..PLAN };
-    run_seeds(2000..2100, plan, &["crash of the head", "join"]);
+    run_seeds(2000..2100, plan, &["crash of the head", "join", "false suspicion"]);
 }

@@ -86,6 +86,22 @@ fn a_lease_ends_by_the_time_of_the_request() {
 }
 
 #[test]
+fn an_answer_to_another_generation_or_key_changes_nothing() {
+    let mut table = table();
+    let now = Ticks(1000);
+    grant(&mut table, KEY, 4, now);
+    let write = hold(table.settle(held(&table, KEY, now), Some(101), 8, now));
+    let late = |generation| Header { sent_at: now.plus(90), ..answer(write, Kind::Ack, generation, 11) };
+    for (generation, key) in [(3, KEY), (5, KEY), (4, KEY + 1)] {
+        assert_eq!(table.handle_message(&late(generation), &key, &0, now), Reaction::Release { port: 8 });
+        assert!(!is_held(&table, KEY, now.plus(96)));
+        assert_eq!(hold(table.settle(held(&table, KEY, now), None, 8, now)).kind, Kind::Read);
+    }
+    table.handle_message(&late(4), &KEY, &0, now);
+    assert!(is_held(&table, KEY, now.plus(96)));
+}
+
+#[test]
 fn writes_are_held_and_reads_behind_them() {
     let mut table = table();
     let now = Ticks(1000);
