@@ -88,7 +88,11 @@ fn declaration(ty: Type, filter: &str, name: &str, docs: &str) -> String {
                 _ => 64,
             };
             // Lua has no unsigned 64-bit literal, and a mask of everything is none.
-            let mask = if bits < 32 && bits % 8 != 0 { format!("{:#x}", (1_u64 << bits) - 1) } else { "nil".to_owned() };
+            let mask = if bits < 32 && bits % 8 != 0 {
+                format!("{:#x}", (1_u64 << bits) - 1)
+            } else {
+                "nil".to_owned()
+            };
             format!("uint{width}({filter}, {name}, base.DEC, nil, {mask}, {docs})")
         }
     }

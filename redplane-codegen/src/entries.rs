@@ -13,9 +13,6 @@ const RECIRCULATE_PORT: u64 = 509;
 /// Packets a second that the circling copies may make, all together: enough for a retransmission of each of a thousand
 /// writes in flight every second, and little beside the traffic.
 const CIRCLE_RATE: u64 = 1_000;
-/// Mirror session of the copies, and of the first shard's renewals; the same numbers as in the P4.
-const SESSION_CIRCLE: u64 = 1;
-const SESSION_RENEW: u64 = 16;
 
 #[derive(Serialize)]
 struct Entries {
@@ -79,7 +76,7 @@ struct ValueSet {
 #[derive(Serialize)]
 struct MirrorSession {
     /// With `for_each`, of its first item; the following ones count up.
-    session: u64,
+    session: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     for_each: Option<&'static str>,
     port: Source,
@@ -116,8 +113,16 @@ pub fn render(app: &App) -> String {
             members: vec![from("port", 9, "port"), from("address", 32, "switch.address")],
         }],
         mirror_sessions: vec![
-            MirrorSession { session: SESSION_CIRCLE, for_each: None, port: Source::Value(CIRCLE_PORT) },
-            MirrorSession { session: SESSION_RENEW, for_each: Some("shards"), port: Source::From("shard.port") },
+            MirrorSession {
+                session: v1model::SESSION_CIRCLE,
+                for_each: None,
+                port: Source::Value(CIRCLE_PORT),
+            },
+            MirrorSession {
+                session: v1model::SESSION_RENEW,
+                for_each: Some("shards"),
+                port: Source::From("shard.port"),
+            },
         ],
         multicast_groups: [],
         queues: vec![Queue { port: CIRCLE_PORT, packets_per_second: CIRCLE_RATE }],

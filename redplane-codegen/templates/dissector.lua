@@ -5,7 +5,8 @@
 -- Filters: redplane.kind, redplane.sequence, redplane.{{ name }}.key.…, redplane.{{ name }}.value.…
 
 -- The header is the same for every app: whichever file is loaded first brings it.
-if not pcall(DissectorTable.get, "redplane.app") then
+local known, table_of_apps = pcall(DissectorTable.get, "redplane.app")
+if not known or not table_of_apps then
     local redplane = Proto("redplane", "RedPlane replication protocol")
     local apps = DissectorTable.new("redplane.app", "RedPlane app", ftypes.UINT16, base.DEC, redplane)
 
@@ -14,7 +15,7 @@ if not pcall(DissectorTable.get, "redplane.app") then
         [17] = "GRANT", [18] = "ACK", [19] = "NACK", [20] = "RECALL",
     }
     local reasons = { [0] = "none", [1] = "ABSENT", [2] = "REFUSED", [3] = "STALE", [4] = "BUSY" }
-    local ports = { [0xfffe] = "process anew" }
+    local PORT_RECIRCULATE = 0xfffe
     local HEADER_BYTES = 30
 
     local f = redplane.fields
@@ -31,7 +32,7 @@ if not pcall(DissectorTable.get, "redplane.app") then
     f.sequence    = ProtoField.uint32("redplane.sequence", "sequence", base.DEC, nil, nil, "of the write")
     f.ticket      = ProtoField.uint32("redplane.ticket", "ticket", base.DEC, nil, nil, "the slot's, as it stood at the request")
     f.sent_at     = ProtoField.uint32("redplane.sent_at", "sent at", base.DEC, nil, nil, "switch clock, ticks of 1.024 ms")
-    f.port        = ProtoField.uint16("redplane.port", "port", base.DEC, ports, nil, "by which the packet came in, or is to leave")
+    f.port        = ProtoField.uint16("redplane.port", "port", base.DEC, nil, nil, "by which the packet came in, or is to leave")
 
     local e = redplane.experts
     e.short   = ProtoExpert.new("redplane.malformed.short", "shorter than its header", expert.group.MALFORMED, expert.severity.ERROR)
@@ -67,36 +68,38 @@ if not pcall(DissectorTable.get, "redplane.app") then
         tree:add(f.sequence,    buffer(16, 4))
         tree:add(f.ticket,      buffer(20, 4))
         tree:add(f.sent_at,     buffer(24, 4))
-        tree:add(f.port,        buffer(28, 2))
+        shown = tree:add(f.port, buffer(28, 2))
+        if buffer(28, 2):uint() == PORT_RECIRCULATE then shown:append_text(" (process the packet anew)") end
 
         local name = kinds[kind] or ("kind " .. kind)
         if kind == 19 then name = name .. " " .. (reasons[reason] or reason) end
         tree:append_text(", " .. name)
-        pinfo.cols.info = string.format("%s generation %d sequence %d", name, buffer(12, 4):uint(), buffer(16, 4):uint())
+        pinfo.cols.info = string.format("%s generation %d sequence %d | ", name, buffer(12, 4):uint(), buffer(16, 4):uint())
         pinfo.cols.info:fence()
-        if apps:try(buffer(4, 2):uint(), buffer, pinfo, root) == 0 then tree:add_proto_expert_info(e.app) end
+        local app = apps:get_dissector(buffer(4, 2):uint())
+        if app then app:call(buffer, pinfo, root) else tree:add_proto_expert_info(e.app) end
     end
 
     DissectorTable.get("udp.port"):add({{ udp_port }}, redplane)
 end
 
-local {{ name }} = Proto("redplane_{{ name }}", "RedPlane app {{ name }}")
+local app = Proto("redplane_{{ name }}", "RedPlane app {{ name }}")
 local HEADER_BYTES, KEY_BYTES, VALUE_BYTES = 30, {{ key_bytes }}, {{ value_bytes }}
 
-local f = {{ name }}.fields
+local f = app.fields
 {%- for record in records %}
 {%- for field in record.fields %}
 f.{{ record.role }}_{{ field.name }} = ProtoField.{{ field.declaration }}
 {%- endfor %}
 {%- endfor %}
 
-local e = {{ name }}.experts
+local e = app.experts
 e.short       = ProtoExpert.new("redplane.{{ name }}.malformed.short", "ends within the key or the state", expert.group.MALFORMED, expert.severity.ERROR)
 e.fingerprint = ProtoExpert.new("redplane.{{ name }}.malformed.fingerprint", "of another layout than this dissector's", expert.group.MALFORMED, expert.severity.ERROR)
 
-function {{ name }}.dissector(buffer, pinfo, root)
+function app.dissector(buffer, pinfo, root)
     local record_bytes = math.min(KEY_BYTES + VALUE_BYTES, buffer:len() - HEADER_BYTES)
-    local tree = root:add({{ name }}, buffer(HEADER_BYTES, record_bytes))
+    local tree = root:add(app, buffer(HEADER_BYTES, record_bytes))
     if buffer(6, 2):uint() ~= {{ fingerprint }} then
         tree:add_proto_expert_info(e.fingerprint)
         return buffer:len()
@@ -122,4 +125,4 @@ function {{ name }}.dissector(buffer, pinfo, root)
     return buffer:len()
 end
 
-DissectorTable.get("redplane.app"):add({{ id }}, {{ name }})
+DissectorTable.get("redplane.app"):add({{ id }}, app)

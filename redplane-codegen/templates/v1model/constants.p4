@@ -47,9 +47,9 @@ const bit<32> {{ app.upper }}_SLOTS       = 1 << {{ app.slot_width }};
 {{ table }}
 {%- endfor %}
 /// IPv4 routes of forward().
-const bit<32> RP_ROUTES       = 1 << 12;
+const bit<32> RP_ROUTES       = {{ app.routes_max }};
 /// Shards of the store.
-const bit<32> RP_SHARDS       = 1 << 8;
+const bit<32> RP_SHARDS       = {{ app.shards_max }};
 /// Pairs of store-facing port and own address.
 const int     RP_ADDRESSES    = 16;
 /// Passes of one packet through the pipeline, so that a handler's recirculate() cannot circle for ever.
@@ -75,8 +75,8 @@ const bit<8>  RP_TICK_SHIFT = 10;
 const bit<32> RP_SERIAL_HALF = 1 << 31;
 
 /// Mirror sessions. A copy of a WRITE goes to the circling port; a RENEW to the port of its shard, one session a shard.
-const bit<32> RP_SESSION_CIRCLE = 1;
-const bit<32> RP_SESSION_RENEW  = 16;
+const bit<32> RP_SESSION_CIRCLE = {{ app.session_circle }};
+const bit<32> RP_SESSION_RENEW  = {{ app.session_renew }};
 
 /// `instance_type` of BMv2 (targets/simple_switch/simple_switch.h, PktInstanceType).
 const bit<32> RP_INSTANCE_NORMAL        = 0;

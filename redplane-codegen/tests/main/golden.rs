@@ -11,14 +11,14 @@ use redplane_codegen::{dissector, entries, ir, schema, target};
 use crate::common;
 
 /// Every fixture.
-const CASES: &[&str] = &["gate", "meter", "nat"];
+pub(crate) const CASES: &[&str] = &["gate", "meter", "nat"];
 
 fn fixture(case: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(case)
 }
 
 /// The app of a fixture, and the path that its output names.
-fn app(case: &str) -> (ir::App, String) {
+pub(crate) fn app(case: &str) -> (ir::App, String) {
     let text = fs::read_to_string(fixture(case).join("input.rs")).expect("the fixture is there");
     let app = common::compile(&text)
         .unwrap_or_else(|errors| panic!("{case} compiles: {}", errors.to_compile_errors()));
@@ -63,15 +63,12 @@ fn rendering_twice_gives_the_same_bytes() {
 }
 
 /// Runs p4c on a program; `None` without p4c.
-fn p4c(name: &str, program: &str) -> Option<(bool, String)> {
+pub(crate) fn p4c(name: &str, program: &str) -> Option<(bool, String)> {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let source = scratch.join(format!("{name}.p4"));
     fs::write(&source, program).expect("the scratch directory can be written");
-    let output = Command::new("p4c-bm2-ss")
-        .arg(&source)
-        .arg("-o")
-        .arg(scratch.join(format!("{name}.json")))
-        .output();
+    let output =
+        Command::new("p4c-bm2-ss").arg(&source).arg("-o").arg(scratch.join(format!("{name}.json"))).output();
     let Ok(output) = output else {
         println!("SKIPPED: p4c-bm2-ss not found");
         return None;
@@ -88,4 +85,40 @@ fn p4c_takes_it_without_a_warning() {
             assert_eq!(said.trim(), "", "{name}");
         }
     }
+}
+
+/// What the front end would never let through: p4c has to be the one who notices.
+fn with_type_error(case: &str) -> (ir::App, usize, String) {
+    let (mut app, source) = app(case);
+    let wrong = app.handler.points.iter_mut().flat_map(|point| &mut point.rest).find_map(|statement| {
+        let line = statement.span.start().line;
+        match &mut statement.kind {
+            ir::StmtKind::Assign { place: ir::Place::Header(_), value } => Some((value, line)),
+            _ => None,
+        }
+    });
+    let (value, line) = wrong.expect("the fixture rewrites a header");
+    value.kind = ir::ExprKind::Valid(0);
+    (app, line, source)
+}
+
+#[test]
+fn what_p4c_says_about_the_authors_code_names_the_authors_line() {
+    let (app, line, source) = with_type_error("nat");
+    let Some((success, said)) = p4c("wrong_type", &target::v1model::render(&app, &source)) else { return };
+    assert!(!success, "a bool is no address");
+    assert!(said.contains(&format!("{source}({line})")), "not {source}({line}):\n{said}");
+}
+
+#[test]
+fn what_p4c_says_about_the_machinery_names_the_emitted_line() {
+    let (app, source) = app("nat");
+    let text = target::v1model::render(&app, &source);
+    let wrong = "meta.slot.granted = true;";
+    let line = 1 + text.lines().position(|line| line.trim() == wrong).expect("a GRANT is installed");
+    let Some((success, said)) = p4c("wrong_machinery", &text.replace(wrong, "meta.slot.granted = 1;")) else {
+        return;
+    };
+    assert!(!success, "one is no bool");
+    assert!(said.contains(&format!("nat.p4({line})")), "not nat.p4({line}):\n{said}");
 }

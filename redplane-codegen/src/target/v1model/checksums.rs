@@ -54,12 +54,34 @@ enum Appears {
 
 const ADDRESSES: &[&str] = &["src", "dst"];
 const IPV4_REST: &[&str] = &[
-    "version", "ihl", "dscp", "ecn", "total_len", "identification", "reserved_flag", "dont_fragment",
-    "more_fragments", "fragment_offset", "ttl", "protocol",
+    "version",
+    "ihl",
+    "dscp",
+    "ecn",
+    "total_len",
+    "identification",
+    "reserved_flag",
+    "dont_fragment",
+    "more_fragments",
+    "fragment_offset",
+    "ttl",
+    "protocol",
 ];
 const TCP: &[&str] = &[
-    "sequence", "acknowledgement", "data_offset", "reserved", "cwr", "ece", "urg", "ack", "psh", "rst", "syn",
-    "fin", "window", "urgent_pointer",
+    "sequence",
+    "acknowledgement",
+    "data_offset",
+    "reserved",
+    "cwr",
+    "ece",
+    "urg",
+    "ack",
+    "psh",
+    "rst",
+    "syn",
+    "fin",
+    "window",
+    "urgent_pointer",
 ];
 const ICMP: &[&str] = &["kind", "code", "identifier", "sequence"];
 
@@ -103,7 +125,10 @@ struct Checksum {
 /// The checksums of the quoted packet: first, since the ICMP error's covers them.
 const INNER: &[Checksum] = &[
     Checksum { header: "inner_ipv4", parts: &["inner_addresses", "inner_ipv4_rest"] },
-    Checksum { header: "inner_udp", parts: &["inner_addresses", "inner_protocol", "inner_ports", "inner_udp"] },
+    Checksum {
+        header: "inner_udp",
+        parts: &["inner_addresses", "inner_protocol", "inner_ports", "inner_udp"],
+    },
     Checksum { header: "inner_icmp", parts: &["inner_icmp"] },
 ];
 
@@ -112,21 +137,32 @@ const OUTER: &[Checksum] = &[
     Checksum {
         header: "tcp",
         parts: &[
-            "ipv4_addresses", "ipv4_protocol", "ipv4_length", "ipv6_addresses", "ipv6_next_header", "ipv6_length",
-            "ports", "tcp",
+            "ipv4_addresses",
+            "ipv4_protocol",
+            "ipv4_length",
+            "ipv6_addresses",
+            "ipv6_next_header",
+            "ipv6_length",
+            "ports",
+            "tcp",
         ],
     },
     Checksum {
         header: "udp",
-        parts: &[
-            "ipv4_addresses", "ipv4_protocol", "ipv6_addresses", "ipv6_next_header", "ports", "udp",
-        ],
+        parts: &["ipv4_addresses", "ipv4_protocol", "ipv6_addresses", "ipv6_next_header", "ports", "udp"],
     },
     Checksum {
         header: "icmp",
         parts: &[
-            "icmp", "inner_addresses", "inner_ipv4_rest", "inner_ports", "inner_udp_length", "inner_icmp",
-            "inner_ipv4_checksum", "inner_udp_checksum", "inner_icmp_checksum",
+            "icmp",
+            "inner_addresses",
+            "inner_ipv4_rest",
+            "inner_ports",
+            "inner_udp_length",
+            "inner_icmp",
+            "inner_ipv4_checksum",
+            "inner_udp_checksum",
+            "inner_icmp_checksum",
         ],
     },
 ];
@@ -136,15 +172,21 @@ pub(super) fn checksums(app: &App, parsed: &[usize]) -> ChecksumsView {
     let written = written(app);
     let mut groups: Vec<Group> = PARTS.iter().filter_map(|part| group(part, &written)).collect();
     let has = |name: &str| header(name).is_some_and(|id| parsed.contains(&id));
-    let inner: Vec<(&Checksum, String)> =
-        INNER.iter().filter(|sum| has(sum.header)).filter_map(|sum| Some((sum, change(sum, &groups)?))).collect();
+    let inner: Vec<(&Checksum, String)> = INNER
+        .iter()
+        .filter(|sum| has(sum.header))
+        .filter_map(|sum| Some((sum, change(sum, &groups)?)))
+        .collect();
     let covered: Vec<Group> = inner.iter().map(|(sum, _)| checksum_word(sum)).collect();
     let mut after = blocks(&groups, true);
     after.extend(inner.iter().map(|(sum, change)| adjust(sum, change)));
     after.extend(blocks(&covered, true));
     groups.extend(covered);
-    let outer: Vec<(&Checksum, String)> =
-        OUTER.iter().filter(|sum| has(sum.header)).filter_map(|sum| Some((sum, change(sum, &groups)?))).collect();
+    let outer: Vec<(&Checksum, String)> = OUTER
+        .iter()
+        .filter(|sum| has(sum.header))
+        .filter_map(|sum| Some((sum, change(sum, &groups)?)))
+        .collect();
     after.extend(outer.iter().map(|(sum, change)| adjust(sum, change)));
     let before = blocks(&groups, false);
     let adjusted: Vec<&str> = inner.iter().chain(&outer).map(|(sum, _)| sum.header).collect();
@@ -202,9 +244,9 @@ fn checksum_word(sum: &Checksum) -> Group {
 
 /// Where a field lies in its header: first and last bit.
 fn bits(field: HeaderField) -> (usize, usize) {
-    let widths = HEADERS[field.header].fields.iter().map(|(_, ty)| usize::from(ty.bits()));
-    let start: usize = widths.clone().take(field.field).sum();
-    (start, start + widths.skip(field.field).next().unwrap_or(1) - 1)
+    let fields = HEADERS[field.header].fields;
+    let start: usize = fields[..field.field].iter().map(|(_, ty)| usize::from(ty.bits())).sum();
+    (start, start + usize::from(fields[field.field].1.bits()) - 1)
 }
 
 fn word_numbers(field: HeaderField) -> impl Iterator<Item = usize> {

@@ -52,8 +52,9 @@ pub(super) fn bits(app: &App, expr: &Expr) -> String {
     match &expr.kind {
         _ if expr.ty != Type::Bool => value(app, expr),
         ExprKind::Const(constant) => constant.to_string(),
-        _ => place(app, expr)
-            .unwrap_or_else(|| format!("(bit<1>){}", lower(app, expr).within(Binding::Atom))),
+        _ => {
+            place(app, expr).unwrap_or_else(|| format!("(bit<1>){}", lower(app, expr).within(Binding::Atom)))
+        }
     }
 }
 
@@ -129,7 +130,8 @@ fn binary(app: &App, op: BinaryOp, left: &Expr, right: &Expr) -> Text {
     let shift = matches!(op, BinaryOp::Shl | BinaryOp::Shr);
     let first = if both_constant || shift { sized(app, left) } else { lower(app, left) };
     // A chain of one operator reads without parentheses, as `&&` and `||` do and `+` does.
-    let same = matches!(&left.kind, ExprKind::Binary(inner, ..) if *inner == op) && binding != Binding::Comparison;
+    let same =
+        matches!(&left.kind, ExprKind::Binary(inner, ..) if *inner == op) && binding != Binding::Comparison;
     let first = if same { first.text } else { first.within(above(binding)) };
     let second = lower(app, right).within(above(binding));
     Text { text: format!("{first} {sign} {second}"), binding }
@@ -178,7 +180,9 @@ fn cast(app: &App, to: Type, inner: &Expr) -> Text {
         });
     }
     match (inner.ty, to) {
-        (from, to) if from.bits() == to.bits() && (from == Type::Bool) == (to == Type::Bool) => lower(app, inner),
+        (from, to) if from.bits() == to.bits() && (from == Type::Bool) == (to == Type::Bool) => {
+            lower(app, inner)
+        }
         (_, Type::Bool) => Text {
             text: format!("(bit<1>){} == 1", lower(app, inner).within(Binding::Unary)),
             binding: Binding::Comparison,

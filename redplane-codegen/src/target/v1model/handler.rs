@@ -101,9 +101,14 @@ fn parts<'a>(app: &'a App, source: &str) -> Vec<Part<'a>> {
     let handler = &app.handler;
     let name = names::camel(&handler.name);
     let mut docs: Vec<String> = handler.docs.iter().map(|text| format!(" {text}")).collect();
-    docs.push(format!(" {source}:{}: {}(), up to its lease point or to its end.", line(handler.span), handler.name));
+    docs.push(format!(
+        " {source}:{}: {}(), up to its lease point or to its end.",
+        line(handler.span),
+        handler.name
+    ));
     let instance = names::safe(&handler.name);
-    let before = Part { control: name.clone(), instance, docs, body: &handler.before, condition: String::new() };
+    let before =
+        Part { control: name.clone(), instance, docs, body: &handler.before, condition: String::new() };
     let mut parts = vec![before];
     for (index, point) in handler.points.iter().enumerate() {
         let here = format!("meta.point == {}_point_t.{}", app.name, point_name(app, index));
@@ -343,7 +348,12 @@ impl<'a> Lowering<'a> {
         let assigned = if table.value == Type::Bool { "value == 1" } else { "value" };
         let mut docs: Vec<String> = table.docs.iter().map(|text| format!(" {text}")).collect();
         let declared = line(table.span);
-        docs.push(format!(" {}:{declared}: `{}`, looked up in line {}.", self.source, table.name, here.unwrap_or(0)));
+        docs.push(format!(
+            " {}:{declared}: `{}`, looked up in line {}.",
+            self.source,
+            table.name,
+            here.unwrap_or(0)
+        ));
         self.places.push(TablePlace { table: index, name: name.clone(), action: action.clone() });
         self.tables.push(TableView {
             docs,
@@ -390,8 +400,9 @@ pub(super) fn reasons(app: &App, source: &str) -> Vec<String> {
     }
     let last = reasons.len();
     let none = ("NONE".to_owned(), String::new());
-    let all: Vec<(String, String)> =
-        std::iter::once(none).chain(reasons.into_iter().map(|(name, why)| (name.to_uppercase(), why))).collect();
+    let all: Vec<(String, String)> = std::iter::once(none)
+        .chain(reasons.into_iter().map(|(name, why)| (name.to_uppercase(), why)))
+        .collect();
     let width = all.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let row = |(index, (name, why)): (usize, (String, String))| {
         let number = format!("{index}{}", if index == last { "" } else { "," });

@@ -22,6 +22,12 @@ pub(crate) const ROUTES_MAX: u32 = 1 << 12;
 /// Most shards of the store.
 pub(crate) const SHARDS_MAX: u32 = 1 << 8;
 
+/// Mirror session of the circling copies.
+pub(crate) const SESSION_CIRCLE: u32 = 1;
+/// Mirror session of the first shard's renewals; the other shards' follow.
+pub(crate) const SESSION_RENEW: u32 = 16;
+const _: () = assert!(SESSION_RENEW + SHARDS_MAX < 1 << 15, "BMv2 has 15 bits for a session");
+
 /// Stands for "the next line's own number" until the numbers are known.
 const OWN_LINE: &str = "#line here";
 

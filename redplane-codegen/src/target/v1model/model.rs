@@ -4,7 +4,7 @@ use super::checksums::{ChecksumsView, checksums};
 use super::handler::{ControlView, RestView, controls, point_name, reasons, size_name};
 use super::packet::{HeaderType, State, aligned, constants, instances, states, types};
 use super::records::{RecordView, commented};
-use super::{expr, names};
+use super::{ROUTES_MAX, SESSION_CIRCLE, SESSION_RENEW, SHARDS_MAX, expr, names};
 use crate::ir::{App, Verdict};
 use crate::packet::header;
 use crate::target::{drop_reasons, headers, line, verdicts};
@@ -21,6 +21,10 @@ pub(super) struct View {
     pub(super) hash: String,
     pub(super) docs: Vec<String>,
     pub(super) slot_width: u32,
+    pub(super) routes_max: u32,
+    pub(super) shards_max: u32,
+    pub(super) session_circle: u32,
+    pub(super) session_renew: u32,
     pub(super) sizes: Vec<String>,
     pub(super) reasons: Vec<String>,
     pub(super) reason_count: usize,
@@ -77,6 +81,10 @@ impl View {
             hash: format!("0x{:016x}", crate::hash(app)),
             docs: app.docs.iter().map(|text| format!(" {text}")).collect(),
             slot_width: app.state.slots.trailing_zeros(),
+            routes_max: ROUTES_MAX,
+            shards_max: SHARDS_MAX,
+            session_circle: SESSION_CIRCLE,
+            session_renew: SESSION_RENEW,
             sizes: sizes(app),
             reasons: reasons(app, source),
             reason_count: drop_reasons(app).len() + 1,
@@ -133,7 +141,11 @@ fn points(app: &App, source: &str) -> Vec<String> {
 
 fn crossing(app: &App) -> Vec<String> {
     let crossing = app.handler.locals.iter().filter(|local| local.crosses);
-    aligned(crossing.map(|local| (expr::local_type(local.ty), format!("{};", names::safe(&local.name)))).collect())
+    aligned(
+        crossing
+            .map(|local| (expr::local_type(local.ty), format!("{};", names::safe(&local.name))))
+            .collect(),
+    )
 }
 
 /// The members of `metadata_t` after those of the machinery alone.
@@ -218,10 +230,6 @@ fn actions(app: &App) -> Vec<ActionView> {
     if has(|verdict| matches!(verdict, Verdict::Recirculate)) {
         add("rp_recirculate", "", &["meta.verdict = rp_verdict_t.RECIRCULATE;"]);
     }
-    add(
-        "rp_drop",
-        ", in rp_drop_t reason",
-        &["meta.verdict = rp_verdict_t.DROP;", "meta.reason = reason;"],
-    );
+    add("rp_drop", ", in rp_drop_t reason", &["meta.verdict = rp_verdict_t.DROP;", "meta.reason = reason;"]);
     actions
 }

@@ -131,12 +131,10 @@ fn transition(before: HeaderId, fields: &[&str], rows: &[Row]) -> Vec<String> {
         .map(|(values, chain)| {
             let values: Vec<String> =
                 fields.iter().zip(values).map(|(field, value)| value_name(field, *value)).collect();
-            let values = if values.len() == 1 { values[0].clone() } else { format!("({})", values.join(", ")) };
-            let target = if is_candidate(before, chain) {
-                "parse_rp_candidate".to_owned()
-            } else {
-                state_name(chain)
-            };
+            let values =
+                if values.len() == 1 { values[0].clone() } else { format!("({})", values.join(", ")) };
+            let target =
+                if is_candidate(before, chain) { "parse_rp_candidate".to_owned() } else { state_name(chain) };
             (format!("{values}:"), format!("{target};"))
         })
         .collect();
@@ -165,7 +163,8 @@ pub(super) fn constants(headers: &[HeaderId]) -> Vec<String> {
         let (fields, rows) = successors(before, headers);
         for (field, value) in rows.iter().flat_map(|(values, _)| fields.iter().zip(values)) {
             let bits = if *field == "ether_type" { 16 } else { 8 };
-            let values = NAMED_VALUES.iter().filter(|(name, _)| name == field).flat_map(|(_, values)| *values);
+            let values =
+                NAMED_VALUES.iter().filter(|(name, _)| name == field).flat_map(|(_, values)| *values);
             used.extend(values.filter(|(known, _)| known == value).map(|(_, name)| (*name, (bits, *value))));
         }
     }
