@@ -8,13 +8,50 @@
 use std::net::Ipv4Addr;
 
 use libfuzzer_sys::fuzz_target;
+use redplane_sdk::App;
 use redplane_sdk::packet::MacAddr;
 use redplane_sdk::pipeline::{NextHop, Output, Route, StorePath, Switch, SwitchConfig};
+use redplane_sdk::prelude::{Creation, Duration, Handled, Packet, Refusal, StateHandle};
 use redplane_sdk::protocol::{Lease, SwitchIdentity, Ticks};
 
 #[path = "../../redplane-sdk/tests/nat.rs"]
 #[allow(dead_code, reason = "the tests use all of it")]
 mod nat;
+
+/// The NAT in a switch with so few slots that keys push each other out.
+struct Small;
+
+impl App for Small {
+    type Key = nat::Endpoint;
+    type State = nat::Binding;
+    type Tables = nat::Tables;
+    type Config = nat::Pool;
+
+    const NAME: &'static str = nat::App::NAME;
+    const ID: u16 = nat::App::ID;
+    const FINGERPRINT: u16 = nat::App::FINGERPRINT;
+    const IR_HASH: u64 = nat::App::IR_HASH;
+    const SLOTS: u32 = 4;
+    const IDLE: Duration = nat::App::IDLE;
+    const REASONS: &'static [&'static str] = nat::App::REASONS;
+
+    fn handle<'a>(
+        packet: &mut Packet,
+        state: StateHandle<'a, nat::Endpoint, nat::Binding>,
+        tables: &'a nat::Tables,
+        ingress_port: u16,
+    ) -> Handled {
+        nat::App::handle(packet, state, tables, ingress_port)
+    }
+
+    fn create(
+        key: &nat::Endpoint,
+        records: &mut Creation<'_, nat::Endpoint, nat::Binding>,
+        config: &nat::Pool,
+    ) -> Result<nat::Binding, Refusal> {
+        nat::App::create(key, records, config)
+    }
+}
 
 fn config() -> SwitchConfig {
     let next_hop = NextHop { port: 2, source: MacAddr::default(), destination: MacAddr::BROADCAST };
@@ -38,7 +75,7 @@ fn tables() -> nat::Tables {
     tables
 }
 
-fn drive(mut switch: Switch<nat::App>, mut input: &[u8]) {
+fn drive(mut switch: Switch<Small>, mut input: &[u8]) {
     let (mut now, mut out) = (Ticks(0), Output::new());
     while let Some(([port, ticks, high, low], rest)) = input.split_first_chunk() {
         let len = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
