@@ -26,8 +26,9 @@ impl Checker<'_> {
         let test = self.test(&item.cond);
         let (mut then, then_value) = self.sub(|checker| checker.block(&item.then_branch, want));
         self.scopes.pop();
+        let other_want = hinted(want, &then_value);
         let (mut otherwise, else_value) = self.sub(|checker| match &item.else_branch {
-            Some((_, branch)) => checker.expr(branch, want),
+            Some((_, branch)) => checker.expr(branch, other_want),
             None => {
                 if want == Want::Verdict {
                     checker.no_verdict(item.then_branch.brace_token.span.close());
@@ -39,7 +40,9 @@ impl Checker<'_> {
         match test {
             Test::Condition(condition) => self.emit(NodeKind::If { condition, then, otherwise }, span),
             Test::Find(call, key) => self.emit_lease(&call, key, then, otherwise),
-            Test::Unknown => {}
+            Test::Unknown => {
+                self.emit(NodeKind::If { condition: unknown_condition(span), then, otherwise }, span);
+            }
         }
         value
     }
@@ -299,11 +302,11 @@ impl Checker<'_> {
             _ => None,
         };
         let (mut then, a) = self.sub(|checker| checker.scoped(|checker| checker.expr(&arm.body, want)));
-        let (mut otherwise, b) = self.sub(|checker| checker.arms(subject, rest, want, span));
+        let other_want = hinted(want, &a);
+        let (mut otherwise, b) = self.sub(|checker| checker.arms(subject, rest, other_want, span));
         let value = self.join((&mut then, a), (&mut otherwise, b), want, arm.pat.span());
-        if let Some(condition) = condition {
-            self.emit(NodeKind::If { condition, then, otherwise }, arm.pat.span());
-        }
+        let condition = condition.unwrap_or_else(|| unknown_condition(span));
+        self.emit(NodeKind::If { condition, then, otherwise }, arm.pat.span());
         value
     }
 
@@ -357,6 +360,19 @@ impl Checker<'_> {
             }
         }
     }
+}
+
+/// What the other branch should give, now that one is known.
+fn hinted(want: Want, known: &Val) -> Want {
+    match want {
+        Want::Value(None) => Want::Value(scalar_type(known)),
+        other => other,
+    }
+}
+
+/// Stands for a condition with a mistake: the paths through its branches are checked all the same.
+pub(super) fn unknown_condition(span: Span) -> ir::Expr {
+    ir::Expr { kind: ExprKind::Const(0), ty: Type::Bool, span }
 }
 
 /// Fresh locals are only assigned until a name takes them over, so nothing else needs to change.

@@ -13,7 +13,8 @@ impl Checker<'_> {
     pub(super) fn named_constant(&mut self, name: &str, span: Span) -> Val {
         let Some(item) = self.module.constants.get(name).copied() else { return Val::Unknown };
         if self.open_constants.iter().any(|open| open == name) {
-            // rustc says that the constant is defined by itself.
+            let message = format!("the constant `{name}` is defined by itself");
+            self.diagnostics.report_at(codes::CONSTANT, span, message, "give it a value");
             return Val::Unknown;
         }
         self.open_constants.push(name.to_owned());

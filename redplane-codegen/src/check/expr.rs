@@ -7,7 +7,8 @@ use syn::{BinOp, Expr, ExprReturn, Lit, UnOp};
 
 use super::{Borrow, Checker, Returns, Val, Want, Which};
 use crate::codes;
-use crate::ir::{self, BinaryOp, ExprKind, Type};
+use crate::ir::{self, BinaryOp, ExprKind, Type, Verdict};
+use crate::tree::NodeKind;
 use crate::types;
 
 impl Checker<'_> {
@@ -30,10 +31,15 @@ impl Checker<'_> {
             other => self.plain(other, want),
         };
         match (want, value) {
-            (Want::Verdict, Val::Never | Val::Unknown) => Val::Never,
-            (Want::Verdict, _) => {
-                let end = expr.to_token_stream().into_iter().last().map_or(expr.span(), |token| token.span());
-                self.no_verdict(end);
+            (Want::Verdict, Val::Never) => Val::Never,
+            (Want::Verdict, value) => {
+                if !matches!(value, Val::Unknown) {
+                    let end =
+                        expr.to_token_stream().into_iter().last().map_or(expr.span(), |token| token.span());
+                    self.no_verdict(end);
+                }
+                // The mistake is reported, and the path ends here as the author meant it to.
+                self.emit(NodeKind::Finish(Verdict::Forward), expr.span());
                 Val::Never
             }
             (_, value) => value,
@@ -86,7 +92,7 @@ impl Checker<'_> {
             Expr::Continue(item) => self.reject_loop(item.continue_token.span),
             Expr::Closure(item) => self.diagnostics.report(
                 codes::CLOSURE,
-                &item.or1_token,
+                item.or1_token,
                 "a closure is a function with memory of its own: there is none on a switch",
                 "write the code in place, or an `#[inline]` function",
             ),
@@ -100,7 +106,7 @@ impl Checker<'_> {
             Expr::Range(item) => self.unsupported(item, "a range", "compare with `<` and `>=`"),
             Expr::Let(item) => self.unsupported(item, "`let` in this place", "use `if let`"),
             other => {
-                self.unsupported(other, "this expression", "use fields, locals, constants and operators")
+                self.unsupported(other, "this expression", "use fields, locals, constants and operators");
             }
         }
         Val::Unknown
@@ -134,7 +140,10 @@ impl Checker<'_> {
             Some(expr) => {
                 self.expr(expr, Want::Verdict);
             }
-            None => self.no_verdict(item.return_token.span),
+            None => {
+                self.no_verdict(item.return_token.span);
+                self.emit(NodeKind::Finish(Verdict::Forward), item.return_token.span);
+            }
         }
         Val::Never
     }
@@ -261,7 +270,7 @@ impl Checker<'_> {
             _ => {
                 self.diagnostics.report(
                     codes::REFERENCE,
-                    &item.and_token,
+                    item.and_token,
                     "a reference to a value: there is no memory on a switch that it could point to",
                     "take the value itself: remove the `&`",
                 );

@@ -34,7 +34,12 @@ impl Checker<'_> {
             return Val::Unknown;
         }
         if function.sig.inputs.len() != values.len() {
-            // rustc says so, at both places.
+            self.diagnostics.report_at(
+                codes::ARGUMENTS,
+                span,
+                format!("`{name}` is called with the wrong number of arguments"),
+                format!("it takes {}", function.sig.inputs.len()),
+            );
             return Val::Unknown;
         }
         self.body(function, values, item, want, span)

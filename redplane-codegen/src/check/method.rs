@@ -107,9 +107,8 @@ impl Checker<'_> {
             );
             return Val::Unknown;
         }
-        if let Some(verdict) = verdict {
-            self.emit(NodeKind::Finish(verdict), span);
-        }
+        let Some(verdict) = verdict else { return Val::Unknown };
+        self.emit(NodeKind::Finish(verdict), span);
         Val::Never
     }
 

@@ -197,13 +197,14 @@ impl Checker<'_> {
                 let value = self.taken_header(id, borrow, name, source);
                 self.bind_some(name, value);
             }
-            (_, Val::Unknown) => self.bind_unknown(pattern),
-            (None, Val::MaybeHeader { .. }) => {
-                self.reject_pattern(pattern);
-                self.bind_unknown(pattern);
-            }
-            (_, _) => {
-                self.not_optional(source);
+            (name, value) => {
+                match value {
+                    Val::Unknown => {}
+                    Val::MaybeHeader { .. } if name.is_none() => self.reject_pattern(pattern),
+                    _ => self.not_optional(source),
+                }
+                let condition = super::branch::unknown_condition(span);
+                self.emit(NodeKind::If { condition, then: nodes, otherwise: Vec::new() }, span);
                 self.bind_unknown(pattern);
             }
         }

@@ -30,7 +30,7 @@ pub(crate) fn check_handler(item: &ItemFn, diagnostics: &mut Diagnostics) -> boo
         match &item.sig.output {
             ReturnType::Type(_, ty) => report(ty, "a handler returns `Handled`: its verdict", diagnostics),
             ReturnType::Default => {
-                report(&item.sig.ident, "a handler returns `Handled`: its verdict", diagnostics)
+                report(&item.sig.ident, "a handler returns `Handled`: its verdict", diagnostics);
             }
         }
     }

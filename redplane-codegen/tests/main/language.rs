@@ -1,0 +1,223 @@
+//! One small handler for each thing of the language, and the program that it becomes.
+
+use redplane_codegen::canonical;
+
+use crate::common::compile;
+
+/// The statements of a handler's body, from `before` on.
+fn program(items: &str, body: &str) -> String {
+    let source = format!(
+        "#[app(id = 1)] mod counter {{
+            #[key] struct Flow {{ addr: Ipv4Addr, port: u16 }}
+            #[state(key = Flow)] struct Count {{ packets: u32, port: u16 }}
+            #[table(size = 4)] type Inside = Lpm<Ipv4Addr, bool>;
+            {items}
+            #[handler] fn process(pkt: &mut Packet, cx: &mut Context) -> Handled {{
+                let Some(ip) = &mut pkt.ipv4 else {{ return cx.drop(\"not_ipv4\") }};
+                {body}
+            }}
+        }}"
+    );
+    match compile(&source) {
+        Ok(app) => {
+            let text = canonical(&app);
+            let start = text.find("before\n").expect("a program has a start");
+            let first = "before\n  if not(valid(ipv4))\n    drop not_ipv4\n";
+            text[start..].strip_prefix(first).expect("the header is taken first").to_owned()
+        }
+        Err(diagnostics) => diagnostics.iter().map(|diagnostic| format!("{diagnostic}\n")).collect(),
+    }
+}
+
+#[track_caller]
+fn check(items: &str, body: &str, expected: &str) {
+    let expected: Vec<&str> = expected.lines().skip(1).collect();
+    let indent = expected.iter().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+    let expected: String =
+        expected.iter().map(|line| format!("{}\n", line.get(indent..).unwrap_or(""))).collect();
+    let found: String = program(items, body).lines().map(|line| format!("{line}\n")).collect();
+    let found_indent = found.lines().map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
+    let found: String = found.lines().map(|line| format!("{}\n", &line[found_indent..])).collect();
+    assert_eq!(found.trim_end(), expected.trim_end());
+}
+
+#[test]
+fn numbers_take_the_type_of_what_they_meet() {
+    check(
+        "const STEP: u8 = 1 << 2;",
+        "let mut n = 2u8; n += STEP + 1; n = 3 - n; if 7 < n { return cx.to(1); } cx.to(u16::from(n) * 2)",
+        "
+        n = 2:u8
+        n = Add(n, 5:u8)
+        n = Sub(3:u8, n)
+        if Lt(7:u8, n)
+          to 1:u16
+        to Mul(u16(n), 2:u16)",
+    );
+}
+
+#[test]
+fn odd_widths_and_casts() {
+    check(
+        "",
+        "let high = (ip.identification >> 3) as u13; let low = high.value() & 0xff;
+         if high == u13::new(5) && u32::from(ip.src) > 9 { return cx.to(low); } cx.to(ip.ttl as u16)",
+        "
+        high = u13(Shr(ipv4.identification, 3:u32))
+        low = And(u16(high), 255:u16)
+        if AndAlso(Eq(high, 5:u13), Gt(u32(ipv4.src), 9:u32))
+          to low
+        to u16(ipv4.ttl)",
+    );
+}
+
+#[test]
+fn match_is_a_chain_of_comparisons() {
+    check(
+        "const TCP: u8 = 6;",
+        "let class = match ip.protocol { TCP | 17 => 1u16, 50..=51 => 2, _ if ip.ttl == 0 => return cx.drop(\"ttl\"), _ => 3 };
+         cx.to(class)",
+        "
+        if OrElse(Eq(ipv4.protocol, 6:u8), Eq(ipv4.protocol, 17:u8))
+          class = 1:u16
+        else
+          if AndAlso(Ge(ipv4.protocol, 50:u8), Le(ipv4.protocol, 51:u8))
+            class = 2:u16
+          else
+            if Eq(ipv4.ttl, 0:u8)
+              drop ttl
+            class = 3:u16
+        to class",
+    );
+}
+
+#[test]
+fn loops_are_unrolled_and_functions_inlined() {
+    check(
+        "#[inline] fn twice(x: u16) -> u16 { let y = x + x; y }
+         #[inline] fn finish(cx: &Context, port: u16) -> Handled { if port == 0 { return cx.reply(); } cx.to(port) }",
+        "let mut n = 0u16; for i in 0..2 { n += twice(ip.identification >> i); } return finish(cx, n);",
+        "
+        n = 0:u16
+        x = Shr(ipv4.identification, 0:u32)
+        y = Add(x, x)
+        n = Add(n, y)
+        x_2 = Shr(ipv4.identification, 1:u32)
+        y_2 = Add(x_2, x_2)
+        n = Add(n, y_2)
+        port = n
+        if Eq(port, 0:u16)
+          reply
+        to port",
+    );
+}
+
+#[test]
+fn chains_of_headers() {
+    check(
+        "",
+        "if let Some(ports) = &pkt.ports && ports.src == 53 && pkt.vlan.is_none() { return cx.to(ports.dst); }
+         else if let Some(icmp) = pkt.icmp.as_ref() { return cx.to(icmp.identifier); }
+         cx.forward()",
+        "
+        if AndAlso(AndAlso(valid(ports), Eq(ports.src, 53:u16)), not(valid(vlan)))
+          to ports.dst
+        else
+          if valid(icmp)
+            to icmp.identifier
+        forward",
+    );
+}
+
+#[test]
+fn what_follows_a_lease_in_a_branch_is_copied_behind_it() {
+    check(
+        "",
+        "let inside = cx.inside.lookup(ip.src);
+         let mut port = 7u16;
+         if inside {
+             let count = cx.count.lease(Flow { port, addr: ip.src })?;
+             count.packets += 1;
+             port = count.port;
+         }
+         if port == 7 { return cx.reply(); }
+         cx.to(port)",
+        "
+          inside = lookup inside(ipv4.src)
+          port = 7:u16
+          if inside
+            reach 0 (ipv4.src, port)
+          if Eq(port, 7:u16)
+            reply
+          to port
+        point 0 lease
+          state.packets = Add(state.packets, 1:u32)
+          port = state.port
+          if Eq(port, 7:u16)
+            reply
+          to port",
+    );
+}
+
+#[test]
+fn find_in_both_forms() {
+    check(
+        "",
+        "let key = Flow { addr: ip.dst, port: 1 };
+         if let Some(count) = cx.count.find(key)? { *count = Count { packets: count.packets, port: 9 }; } else { return cx.drop(\"new\"); }
+         cx.forward()",
+        "
+          key_addr = ipv4.dst
+          key_port = 1:u16
+          reach 0 (key_addr, key_port)
+        point 0 find
+          value = state.packets
+          state.packets = value
+          state.port = 9:u16
+          forward
+        absent 0
+          drop new",
+    );
+}
+
+#[test]
+fn right_sides_with_statements_run_only_when_they_do() {
+    check(
+        "",
+        "let mut n = 1u16; if ip.ttl == 0 && { n = 2; n > 1 } { return cx.reply(); } cx.to(n)",
+        "
+        n = 1:u16
+        condition = Eq(ipv4.ttl, 0:u8)
+        if condition
+          n = 2:u16
+          condition = Gt(n, 1:u16)
+        if condition
+          reply
+        to n",
+    );
+}
+
+#[test]
+fn comments_and_layout_do_not_change_the_hash() {
+    let tight = "#[app(id=1)] mod a{#[key]struct K{x:u8}#[state(key=K)]struct S{y:u8}#[handler]fn h(p:&mut Packet,c:&mut Context)->Handled{c.forward()}}";
+    let wide = tight.replace("#[key]", "\n/// A comment.\n#[key]\n").replace("struct", "pub\n struct");
+    let (tight, wide) = (compile(tight).expect("a program"), compile(&wide).expect("a program"));
+    assert_eq!(redplane_codegen::hash(&tight), redplane_codegen::hash(&wide));
+    assert_eq!(redplane_codegen::fingerprint(&tight), redplane_codegen::fingerprint(&wide));
+}
+
+#[test]
+fn the_fingerprint_is_of_the_layout_only() {
+    let source = "#[app(id=1)] mod a{#[key]struct K{x:u8}#[state(key=K)]struct S{y:u8}#[handler]fn h(p:&mut Packet,c:&mut Context)->Handled{c.forward()}}";
+    let app = compile(source).expect("a program");
+    let other = |from: &str, to: &str| compile(&source.replace(from, to)).expect("a program");
+    let behaves = other("c.forward()", "c.reply()");
+    assert_eq!(redplane_codegen::fingerprint(&app), redplane_codegen::fingerprint(&behaves));
+    assert_ne!(redplane_codegen::hash(&app), redplane_codegen::hash(&behaves));
+    for (from, to) in [("x:u8", "x:u16"), ("y:u8", "z:u8"), ("id=1", "id=2"), ("struct K", "struct L")] {
+        let source =
+            source.replace(from, to).replace("key=K", if to == "struct L" { "key=L" } else { "key=K" });
+        let changed = compile(&source).expect("a program");
+        assert_ne!(redplane_codegen::fingerprint(&app), redplane_codegen::fingerprint(&changed), "{to}");
+    }
+}
