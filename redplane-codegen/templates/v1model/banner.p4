@@ -32,7 +32,8 @@
  *                             +--> port, as it is, or to the store, inside a message
  *
  * The slot is a row of registers. A pass touches each of them once, in the order in which they stand there.
- * Packets that wait for the store do not wait here: what goes to the store carries the packet, what comes back brings it.
+ * Packets that wait for the store do not wait here: what goes to the store carries the packet, and what comes
+ * back brings it.
  */
 
 #include <core.p4>

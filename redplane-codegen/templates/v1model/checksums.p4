@@ -3,7 +3,8 @@
 {%- if app.checksums.groups.is_empty() %}
 {%- else %}
 
-/// Takes the rewritten words out of the sums, before anything is rewritten: adding a word's complement subtracts it.
+/// Takes the rewritten words out of the sums, before anything is rewritten: adding a word's complement
+/// subtracts it.
 control RpChecksumsBefore(in headers_t hdr, inout rp_sums_t sums) {
     apply {
 {%- for block in app.checksums.before %}
@@ -16,7 +17,8 @@ control RpChecksumsBefore(in headers_t hdr, inout rp_sums_t sums) {
     }
 }
 
-/// Puts a change into a checksum: HC' = ~(~HC + ~m + m'). A change that sums to zero leaves the checksum as it is.
+/// Puts a change into a checksum: HC' = ~(~HC + ~m + m'). A change that sums to zero leaves the checksum as
+/// it is.
 control RpAdjust(inout bit<16> checksum, in bit<32> change) {
     apply {
         bit<32> sum = (change & 0xffff) + (change >> 16);
@@ -29,7 +31,8 @@ control RpAdjust(inout bit<16> checksum, in bit<32> change) {
     }
 }
 {% if app.checksums.has_udp %}
-/// The same for UDP, where zero says that there is no checksum, and a sum of zero is sent as all ones (RFC 768).
+/// The same for UDP, where zero says that there is no checksum, and a sum of zero is sent as all ones (RFC
+/// 768).
 control RpAdjustUdp(inout bit<16> checksum, in bit<32> change) {
     RpAdjust() adjust;
 
@@ -43,8 +46,8 @@ control RpAdjustUdp(inout bit<16> checksum, in bit<32> change) {
     }
 }
 {% endif %}
-/// Puts the rewritten words back into the sums, as they are now, and the sums into the checksums: the quoted packet's first,
-/// as the checksum of the ICMP error covers them.
+/// Puts the rewritten words back into the sums, as they are now, and the sums into the checksums: the quoted
+/// packet's first, as the checksum of the ICMP error covers them.
 control RpChecksumsAfter(inout headers_t hdr, inout rp_sums_t sums) {
 {%- for adjust in app.checksums.adjusts %}
     {{ adjust.declaration }}

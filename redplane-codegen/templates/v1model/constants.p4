@@ -69,12 +69,14 @@ const bit<16> RP_VALUE_BYTES    = {{ app.value.bytes }};
 const bit<16> RP_MESSAGE_UDP_BYTES = RP_UDP_BYTES + RP_HEADER_BYTES + RP_KEY_BYTES + RP_VALUE_BYTES;
 const bit<16> RP_MESSAGE_BYTES     = RP_IPV4_BYTES + RP_MESSAGE_UDP_BYTES;
 
-/// The switch's clock counts ticks of 1.024 ms: v1model's microseconds, shifted. 32 bits of them wrap after 50 days.
+/// The switch's clock counts ticks of 1.024 ms: v1model's microseconds, shifted. 32 bits of them wrap after
+/// 50 days.
 const bit<8>  RP_TICK_SHIFT = 10;
 /// Half of the number circle: one number is later than another if it is less than this ahead (RFC 1982).
 const bit<32> RP_SERIAL_HALF = 1 << 31;
 
-/// Mirror sessions. A copy of a WRITE goes to the circling port; a RENEW to the port of its shard, one session a shard.
+/// Mirror sessions. A copy of a WRITE goes to the circling port; a RENEW to the port of its shard, one
+/// session a shard.
 const bit<32> RP_SESSION_CIRCLE = {{ app.session_circle }};
 const bit<32> RP_SESSION_RENEW  = {{ app.session_renew }};
 

@@ -1,6 +1,5 @@
 /* ---- the handler: {{ app.handler.name }}(), {{ app.handler.location }} */
-
-{%- for action in app.verdicts %}
+{% for action in app.verdicts %}
 action {{ action.name }}(inout metadata_t meta{{ action.parameters }}) {
 {%- for line in action.lines %}
     {{ line }}

@@ -1,7 +1,7 @@
 /* ---- intake */
 
-/// Decides what a packet is: traffic, a message, or a copy of a WRITE. What is malformed ends here, with a reason.
-/// It does not look at the slot, and changes no header.
+/// Decides what a packet is: traffic, a message, or a copy of a WRITE. What is malformed ends here, with a
+/// reason. It does not look at the slot, and changes no header.
 control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t standard_metadata) {
     action rp_configure(bit<16> switch_id, bit<16> incarnation, bit<32> address, bit<32> lease, bit<32> resend,
                         bit<16> shards, bit<16> store_mtu, bit<9> circle_port, bit<9> recirculate_port) {

@@ -1,7 +1,7 @@
 /* ---- egress stations */
 
-/// Wraps a message around the packet: Ethernet, IPv4, UDP, header, key, value. With nothing to carry, the packet behind it
-/// is cut off when it leaves.
+/// Wraps a message around the packet: Ethernet, IPv4, UDP, header, key, value. With nothing to carry, the
+/// packet behind it is cut off when it leaves.
 control RpWrap(inout headers_t hdr, in metadata_t meta) {
     apply {
         hdr.rp_ethernet.setValid();
@@ -63,7 +63,8 @@ control RpWrap(inout headers_t hdr, in metadata_t meta) {
     }
 }
 
-/// Makes the clone of a WRITE into the copy that circles: it carries nothing, so nobody can release its packet twice.
+/// Makes the clone of a WRITE into the copy that circles: it carries nothing, so nobody can release its
+/// packet twice.
 control RpCopy(inout headers_t hdr, inout metadata_t meta) {
     apply {
         hdr.rp_ipv4.total_len = RP_MESSAGE_BYTES;
@@ -143,8 +144,9 @@ control {{ app.camel }}Egress(inout headers_t hdr, inout metadata_t meta,
             rp_copy.apply(hdr, meta);
         }
 
-        // Each WRITE that leaves, the first time or again, starts a copy. BMv2 forgets a truncation when it recirculates
-        // (src/bm_sim/packet.cpp, clone_choose_context), so that the copy is cut each time it leaves and not once.
+        // Each WRITE that leaves, the first time or again, starts a copy. BMv2 forgets a truncation when it
+        // recirculates (src/bm_sim/packet.cpp, clone_choose_context), so that the copy is cut each time it
+        // leaves and not once.
         if ((meta.fate == rp_fate_t.STORE || meta.fate == rp_fate_t.RESEND) && hdr.rp.kind == rp_kind_t.WRITE) {
             clone_preserving_field_list(CloneType.E2E, RP_SESSION_CIRCLE, rp_keep_t.PASS);
         }

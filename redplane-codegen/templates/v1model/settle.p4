@@ -1,7 +1,7 @@
 /* ---- settle */
 
-/// Decides whether traffic may leave. What shows a change of state waits for the store in a WRITE, what shows a change that is
-/// not durable yet in a READ, what found no state in a LEASE. All else is released.
+/// Decides whether traffic may leave. What shows a change of state waits for the store in a WRITE, what shows
+/// a change that is not durable yet in a READ, what found no state in a LEASE. All else is released.
 control RpSettle(inout metadata_t meta) {
     action rp_hold(rp_kind_t kind) {
         meta.message.kind = kind;

@@ -1,7 +1,7 @@
 /* ---- the slot: one control a station */
 
-/// Finds the slot of a key, and its shard: the low bits and the high half of one CRC-32 over the key as it is on the wire,
-/// so that the one says nothing about the other.
+/// Finds the slot of a key, and its shard: the low bits and the high half of one CRC-32 over the key as it is
+/// on the wire, so that the one says nothing about the other.
 control RpLocate(inout metadata_t meta) {
     apply {
         bit<32> crc;
@@ -12,8 +12,8 @@ control RpLocate(inout metadata_t meta) {
     }
 }
 
-/// Counts what was ever installed in the slot. A GRANT brings back the count that its LEASE saw, and installs only if it
-/// is still that: late, doubled and crossing grants find another.
+/// Counts what was ever installed in the slot. A GRANT brings back the count that its LEASE saw, and installs
+/// only if it is still that: late, doubled and crossing grants find another.
 control RpTicket(in headers_t hdr, inout metadata_t meta) {
     register<bit<32>>({{ app.upper }}_SLOTS) rp_ticket;
 
@@ -50,7 +50,8 @@ control RpKey(inout metadata_t meta) {
     }
 }
 
-/// The generation of the lease; zero is an empty slot. Whatever a message says about another generation is about the past.
+/// The generation of the lease; zero is an empty slot. Whatever a message says about another generation is
+/// about the past.
 control RpGeneration(in headers_t hdr, inout metadata_t meta) {
     register<bit<32>>({{ app.upper }}_SLOTS) rp_generation;
 
@@ -61,8 +62,9 @@ control RpGeneration(in headers_t hdr, inout metadata_t meta) {
             bool    mine  = hdr.rp.incarnation == meta.config.incarnation;
             bool    held  = meta.slot.matches && meta.slot.generation != 0;
             meta.slot.holds = held && mine && ahead == 0;
-            // A RECALL is about this generation, or about a grant that can never be installed: its ticket is out of date, or it
-            // was meant for this switch before it booted. Not so if the slot went on to a later generation of the key.
+            // A RECALL is about this generation, or about a grant that can never be installed: its ticket is
+            // out of date, or it was meant for this switch before it booted. Not so if the slot went on to a
+            // later generation of the key.
             meta.slot.returned = (meta.slot.holds || !mine || meta.slot.ticket != hdr.rp.ticket)
                 && !(held && ahead != 0 && ahead < RP_SERIAL_HALF);
             if (meta.slot.granted) {
@@ -76,8 +78,9 @@ control RpGeneration(in headers_t hdr, inout metadata_t meta) {
     }
 }
 
-/// Until when this switch may act on the key, and when it is to ask for more. Counted from the moment at which the request
-/// left, never from the answer's arrival. A renewal is due at half the lease, and again each quarter.
+/// Until when this switch may act on the key, and when it is to ask for more. Counted from the moment at
+/// which the request left, never from the answer's arrival. A renewal is due at half the lease, and again
+/// each quarter.
 control RpLease(in headers_t hdr, inout metadata_t meta) {
     register<bit<32>>({{ app.upper }}_SLOTS) rp_expiry;
     register<bit<32>>({{ app.upper }}_SLOTS) rp_renew_at;
@@ -109,8 +112,8 @@ control RpLease(in headers_t hdr, inout metadata_t meta) {
     }
 }
 
-/// The state, which RpValueLoad reads and RpValueStore writes. The rest of the handler runs between the two: on v1model
-/// ingress takes one packet at a time, so the three are one step.
+/// The state, which RpValueLoad reads and RpValueStore writes. The rest of the handler runs between the two:
+/// on v1model ingress takes one packet at a time, so the three are one step.
 {%- for field in app.value.fields %}
 register<bit<{{ field.bits }}>>({{ app.upper }}_SLOTS) {{ app.value.prefix }}_{{ field.name }};
 {%- endfor %}
@@ -232,8 +235,8 @@ control RpMessage(inout headers_t hdr, inout metadata_t meta) {
     }
 }
 
-/// Ends the round of a copy: it dies when its WRITE is acknowledged, or when the slot holds its key and generation no more.
-/// Until then it goes round, and to the store each time the timeout has passed.
+/// Ends the round of a copy: it dies when its WRITE is acknowledged, or when the slot holds its key and
+/// generation no more. Until then it goes round, and to the store each time the timeout has passed.
 control RpRetransmit(inout headers_t hdr, inout metadata_t meta) {
     apply {
         bit<32> ahead = hdr.rp.sequence - meta.slot.acknowledged;

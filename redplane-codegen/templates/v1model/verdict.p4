@@ -1,6 +1,7 @@
 /* ---- verdict */
 
-/// Carries out what the handler said: finds the port, and rewrites what a router rewrites. Checksums come after.
+/// Carries out what the handler said: finds the port, and rewrites what a router rewrites. Checksums come
+/// after.
 control RpRoute(inout headers_t hdr, inout metadata_t meta) {
     action rp_next_hop(bit<9> port, bit<48> src, bit<48> dst) {
         meta.out_port    = (bit<16>)port;

@@ -6,6 +6,9 @@ use crate::ir::{App, HeaderField, Verdict};
 use crate::packet::{HEADERS, header};
 use crate::target::verdicts;
 
+/// Longest line of a sum.
+const WIDTH: usize = 110;
+
 /// Rewritten words of one header that the same checksums cover.
 pub(super) struct Group {
     /// Member of `rp_sums_t`.
@@ -284,7 +287,7 @@ fn alone(field: HeaderField) -> String {
 fn change(sum: &Checksum, groups: &[Group]) -> Option<String> {
     let covered = groups.iter().filter(|group| sum.parts.contains(&group.name.as_str()));
     let names: Vec<String> = covered.map(|group| format!("sums.{}", group.name)).collect();
-    (!names.is_empty()).then(|| wrapped(&names, " + ", 3, "                "))
+    (!names.is_empty()).then(|| wrapped(&names, 40, 16))
 }
 
 fn adjust(sum: &Checksum, change: &str) -> Block {
@@ -303,8 +306,8 @@ fn blocks(groups: &[Group], after: bool) -> Vec<Block> {
         if after {
             words.insert(0, format!("sums.{}", group.name));
         }
-        let indent = " ".repeat(12 + "sums.".len() + group.name.len() + 1);
-        let line = format!("sums.{} = {};", group.name, wrapped(&words, " + ", 3, &indent));
+        let indent = 12 + "sums.".len() + group.name.len() + 1;
+        let line = format!("sums.{} = {};", group.name, wrapped(&words, indent + 2, indent));
         match blocks.last_mut().filter(|block| block.header == group.header) {
             Some(block) => block.lines.push(line),
             None => blocks.push(Block { header: group.header, lines: vec![line] }),
@@ -313,10 +316,24 @@ fn blocks(groups: &[Group], after: bool) -> Vec<Block> {
     blocks
 }
 
-/// Joined, so many on a line.
-fn wrapped(items: &[String], separator: &str, per_line: usize, indent: &str) -> String {
-    let lines: Vec<String> = items.chunks(per_line).map(|chunk| chunk.join(separator)).collect();
-    lines.join(&format!("\n{indent}{}", separator.trim_start()))
+/// The sum of the terms, in lines of at most [`WIDTH`]: the first one begins after `start` columns, the others with a
+/// `+` after `indent`.
+fn wrapped(terms: &[String], start: usize, indent: usize) -> String {
+    let mut text = String::new();
+    let mut column = start;
+    for term in terms {
+        if text.is_empty() {
+            column += term.len();
+        } else if column + 3 + term.len() > WIDTH {
+            text.push_str(&format!("\n{:indent$}+ ", ""));
+            column = indent + 2 + term.len();
+        } else {
+            text.push_str(" + ");
+            column += 3 + term.len();
+        }
+        text.push_str(term);
+    }
+    text
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The author's handler: one control up to the lease points, one for what follows each.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::{OWN_LINE, expr, names};
 use crate::ir::{App, LocalId, Match, Mode, Place, Stmt, StmtKind, Type, Verdict};
@@ -136,30 +136,26 @@ fn parts<'a>(app: &'a App, source: &str) -> Vec<Part<'a>> {
 struct Lowering<'a> {
     app: &'a App,
     source: &'a str,
-    locals: BTreeSet<LocalId>,
+    locals: BTreeMap<LocalId, Vec<usize>>,
     tables: Vec<TableView>,
     places: Vec<TablePlace>,
     /// Each with the author's line, if it is the author's.
     lines: Vec<(Option<usize>, String)>,
     indent: usize,
+    /// Whether the block, or one around it, has said that the state is written.
+    wrote: bool,
 }
 
 impl<'a> Lowering<'a> {
     fn new(app: &'a App, source: &'a str) -> Self {
-        let (locals, tables, places, lines) = (BTreeSet::new(), Vec::new(), Vec::new(), Vec::new());
-        Lowering { app, source, locals, tables, places, lines, indent: 2 }
+        let (locals, tables, places, lines) = (BTreeMap::new(), Vec::new(), Vec::new(), Vec::new());
+        Lowering { app, source, locals, tables, places, lines, indent: 2, wrote: false }
     }
 
     fn control(&mut self, part: &Part<'_>) -> ControlView {
         self.block(part.body, true);
-        let locals: Vec<String> = self
-            .locals
-            .iter()
-            .map(|id| {
-                let ty = expr::local_type(self.app.handler.locals[*id].ty);
-                format!("{ty} {};", names::local(self.app, *id))
-            })
-            .collect();
+        let locals: Vec<String> =
+            self.locals.iter().map(|(id, depths)| self.declaration(*id, depths)).collect();
         let tables = std::mem::take(&mut self.tables);
         ControlView {
             name: part.control.clone(),
@@ -169,6 +165,21 @@ impl<'a> Lowering<'a> {
             tables,
             body: self.with_line_numbers(),
         }
+    }
+
+    /// The declaration of a local. One that each branch of an `if` assigns starts as zero: p4c does not follow every
+    /// path that ends early, and would warn.
+    fn declaration(&self, id: LocalId, depths: &[usize]) -> String {
+        let ty = self.app.handler.locals[id].ty;
+        let name = names::local(self.app, id);
+        let dominated =
+            depths.split_first().is_some_and(|(first, rest)| rest.iter().all(|depth| depth > first));
+        let zero = match ty {
+            _ if dominated => "",
+            Type::Bool => " = false",
+            _ => " = 0",
+        };
+        format!("{} {name}{zero};", expr::local_type(ty))
     }
 
     /// The lines, with `#line` where the author's numbering does not follow from the line before.
@@ -202,11 +213,11 @@ impl<'a> Lowering<'a> {
         let here = Some(line(statement.span));
         match &statement.kind {
             StmtKind::Assign { place, value } => {
-                let text = self.assignment(place, value);
-                self.push(here, text);
-                if matches!(place, Place::State(_)) {
+                if matches!(place, Place::State(_)) && !std::mem::replace(&mut self.wrote, true) {
                     self.push(None, "meta.wrote = true;");
                 }
+                let text = self.assignment(place, value);
+                self.push(here, text);
             }
             StmtKind::Lookup { table, key, into } => {
                 let name = self.table(*table, key, *into, here);
@@ -295,9 +306,11 @@ impl<'a> Lowering<'a> {
     }
 
     fn nested(&mut self, block: &[Stmt], tail: bool) {
+        let wrote = self.wrote;
         self.indent += 1;
         self.block(block, tail);
         self.indent -= 1;
+        self.wrote = wrote;
     }
 
     fn leave(&mut self, tail: bool) {
@@ -321,7 +334,7 @@ impl<'a> Lowering<'a> {
 
     fn declare(&mut self, local: LocalId) {
         if !self.app.handler.locals[local].crosses {
-            self.locals.insert(local);
+            self.locals.entry(local).or_default().push(self.indent);
         }
     }
 
