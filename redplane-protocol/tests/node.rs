@@ -233,6 +233,18 @@ fn a_deleted_record_leaves_a_later_generation() {
 }
 
 #[test]
+fn companions_are_idle_together_or_not_at_all() {
+    let mut node = alone();
+    lease(&mut node, 1, 0, Time(0));
+    let late = Time(0).plus(IDLE * 3 / 4);
+    node.handle_request(address(2), &bytes(header(2, Kind::Lease), KEY + 100, 0), late);
+    node.handle_timeout(Time(0).plus(IDLE));
+    assert_eq!(node.statistics().records, 2, "traffic of one keeps both");
+    node.handle_timeout(late.plus(IDLE));
+    assert_eq!((node.statistics().records, node.statistics().tombstones), (0, 2));
+}
+
+#[test]
 fn strangers_are_dropped_with_a_reason() {
     let mut other_shard = node(0, 2);
     other_shard.reconfigure(configuration(1, &[0]), Time(0));
