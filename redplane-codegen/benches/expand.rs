@@ -15,9 +15,7 @@ fn nat() -> (TokenStream, syn::ItemMod) {
         _ => None,
     });
     let mut module = module.expect("the fixture has a module");
-    module
-        .attrs
-        .retain(|attribute| !attribute.path().segments.last().is_some_and(|last| last.ident == "app"));
+    module.attrs.retain(|attribute| attribute.path().segments.last().is_none_or(|last| last.ident != "app"));
     (quote::quote!(id = 1), module)
 }
 

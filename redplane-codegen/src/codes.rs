@@ -229,7 +229,7 @@ codes! {
     NO_LEASE = "RP0049", "state used without a lease",
         "Another switch may own it now.",
         "cx.count.packets += 1;",
-        "let count = cx.count.lease(key)?;\ncount.packets += 1;";
+        "let mut count = cx.count.lease(key)?;\ncount.packets += 1;";
     SECOND_LEASE = "RP0050", "a second lease point on one path",
         "A packet waits for one state at a time, and carries one key.",
         "let a = cx.count.lease(x)?;\nlet b = cx.count.lease(y)?;",
@@ -281,7 +281,7 @@ codes! {
     UNSUPPORTED = "RP0062", "an expression that a switch does not have",
         "Fields, locals, constants, operators, `if` and `match` are what there is.",
         "let x = [1, 2, 3];",
-        "let (x, y, z) as three locals";
+        "let x = 1u16;\nlet y = 2u16;";
     CALL = "RP0063", "a call of a function that is not part of the app",
         "Its code cannot become part of the pipeline.",
         "std::process::id()",

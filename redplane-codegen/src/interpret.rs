@@ -56,7 +56,10 @@ impl<'a> Machine<'a> {
     pub fn new(app: &'a App, headers: Vec<Option<Vec<u128>>>, ingress_port: u16) -> Self {
         assert_eq!(headers.len(), HEADERS.len(), "one entry a header");
         for (values, header) in headers.iter().zip(HEADERS) {
-            assert!(values.as_ref().is_none_or(|values| values.len() == header.fields.len()), "one value a field");
+            assert!(
+                values.as_ref().is_none_or(|values| values.len() == header.fields.len()),
+                "one value a field"
+            );
         }
         Machine {
             app,

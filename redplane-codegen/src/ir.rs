@@ -147,7 +147,8 @@ pub struct Handler {
     pub span: Span,
     /// Every local, by [`LocalId`]. Names are unique: a shadowing `port` is `port_2`.
     pub locals: Vec<Local>,
-    /// From the packet's arrival to a lease point or a verdict. Every path ends in `Reach` or `Finish`.
+    /// From the packet's arrival to a lease point or a verdict. Every path ends in `Reach` or `Finish`: a branch that
+    /// does so returns, and the statements after its `If` are for the paths that go on.
     pub before: Vec<Stmt>,
     /// The lease points in source order; a path passes at most one.
     pub points: Vec<LeasePoint>,
@@ -252,7 +253,7 @@ pub enum StmtKind {
 pub enum Place {
     /// A local.
     Local(LocalId),
-    /// A header field; only after the lease point.
+    /// A header field; never before a lease point of the same path.
     Header(HeaderField),
     /// A field of the state, by index into [`State::record`]; only after the lease point.
     State(usize),
