@@ -107,11 +107,7 @@ pub fn render(app: &App) -> String {
         program: format!("{}.p4", app.name),
         defaults: vec![configuration(&ingress)],
         tables: tables(app, &ingress),
-        value_sets: vec![ValueSet {
-            value_set: format!("{}.rp_addresses", v1model::parser_name(app)),
-            for_each: "store_facing_ports",
-            members: vec![from("port", 9, "port"), from("address", 32, "switch.address")],
-        }],
+        value_sets: value_sets(&v1model::parser_name(app)),
         mirror_sessions: vec![
             MirrorSession {
                 session: v1model::SESSION_CIRCLE,
@@ -128,6 +124,20 @@ pub fn render(app: &App) -> String {
         queues: vec![Queue { port: CIRCLE_PORT, packets_per_second: CIRCLE_RATE }],
         counters: vec![Counter { counter: format!("{ingress}.rp_dispatch.rp_drops"), names: counters }],
     })
+}
+
+fn value_sets(parser: &str) -> Vec<ValueSet> {
+    let addresses = ValueSet {
+        value_set: format!("{parser}.rp_addresses"),
+        for_each: "store_facing_ports",
+        members: vec![from("port", 9, "port"), from("address", 32, "switch.address")],
+    };
+    let cpu = ValueSet {
+        value_set: format!("{parser}.rp_cpu_ports"),
+        for_each: "cpu_ports",
+        members: vec![from("port", 9, "port")],
+    };
+    vec![addresses, cpu]
 }
 
 fn from(name: &'static str, bits: u16, role: &'static str) -> Parameter {

@@ -6,6 +6,8 @@ const bit<8>  RP_VERSION          = 1;
 const bit<16> RP_UDP_PORT         = 21072;
 /// Stands where a port would: process the carried packet anew.
 const bit<16> RP_PORT_RECIRCULATE = 0xfffe;
+/// EtherType of a sweep, between the CPU and the switch only (IEEE 802, local experimental 1).
+const bit<16> RP_ETHERTYPE_SWEEP  = 0x88b5;
 /// Flag of LEASE: make the record if it is absent.
 const bit<8>  RP_FLAG_CREATE      = 1;
 
@@ -52,6 +54,8 @@ const bit<32> RP_ROUTES       = {{ app.routes_max }};
 const bit<32> RP_SHARDS       = {{ app.shards_max }};
 /// Pairs of store-facing port and own address.
 const int     RP_ADDRESSES    = 16;
+/// Ports that face the switch's CPU.
+const int     RP_CPU_PORTS    = 4;
 /// Passes of one packet through the pipeline, so that a handler's recirculate() cannot circle for ever.
 const bit<8>  RP_PASSES_MAX   = 4;
 /// The last port number of v1model; 511 is its way to say "drop".

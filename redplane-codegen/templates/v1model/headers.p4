@@ -31,6 +31,13 @@ header rp_h {
     bit<32>   sent_at;          // ticks of the switch's clock; the store only echoes it
     bit<16>   port;             // LEASE: by which the packet came in; WRITE, READ: by which it leaves
 }
+
+/// Goes through the slots for the CPU. A slot takes two passes if its lease is over, as its generation comes before
+/// its expiry: the first one finds it, the second one clears it.
+header rp_sweep_h {
+    bit<32> slot;
+    bit<32> generation;         // to be cleared; 0: to be looked at
+}
 {% for record in app.records() %}
 {%- for line in record.docs %}
 ///{{ line }}

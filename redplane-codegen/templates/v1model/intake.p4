@@ -52,6 +52,9 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
             meta.reason = rp_drop_t.IPV4_MALFORMED;
         } else if (standard_metadata.checksum_error == 1) {
             meta.reason = rp_drop_t.IPV4_CHECKSUM;
+        } else if (hdr.rp_sweep.isValid()) {
+            meta.role = rp_role_t.SWEEP;
+            meta.step = rp_step_t.SWEEP;
         } else if (!meta.is_message) {
             meta.role = rp_role_t.TRAFFIC;
             meta.pass.count = meta.pass.count + 1;

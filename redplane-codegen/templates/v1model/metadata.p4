@@ -5,7 +5,8 @@ enum bit<8> rp_role_t {
     NONE    = 0,        // dropped at the door
     TRAFFIC = 1,        // the app's
     MESSAGE = 2,        // from the store
-    COPY    = 3         // of a WRITE that waits for its ACK
+    COPY    = 3,        // of a WRITE that waits for its ACK
+    SWEEP   = 4         // from the CPU: goes from slot to slot
 }
 
 /// What a pass does to the slot.
@@ -16,7 +17,8 @@ enum bit<8> rp_step_t {
     CONFIRM = 3,        // ACK: durable up to a sequence, lease extended
     FENCE   = 4,        // NACK STALE: another switch owns the key
     RETURN  = 5,        // RECALL: another switch asks for the key
-    INSPECT = 6         // copy of a WRITE: still unanswered?
+    INSPECT = 6,        // copy of a WRITE: still unanswered?
+    SWEEP   = 7         // is the lease over, and still the one that was?
 }
 
 /// What the handler said.
@@ -35,7 +37,7 @@ enum bit<8> rp_fate_t {
     PORT        = 1,    // leaves as it is
     STORE       = 2,    // leaves inside a message
     RESEND      = 3,    // a copy goes to the store once more
-    CIRCLE      = 4,    // a copy goes round once more
+    CIRCLE      = 4,    // a copy, or a sweep, goes round once more
     RECIRCULATE = 5     // processed anew
 }
 
@@ -48,10 +50,11 @@ enum bit<8> rp_keep_t {
 /// What a packet remembers from pass to pass.
 struct rp_pass_t {
     bit<16> port;               // by which it came in
-    bit<48> since;              // when this pass began, in microseconds; of the first pass the switch knows it
+    bit<48> since;              // when this pass began, in microseconds
     bit<8>  count;              // passes as traffic
     bit<1>  absent;             // the store has just said that it knows no such record
     bit<1>  circling;           // this is a copy of a WRITE
+    bit<1>  sweeping;           // this is a sweep
 }
 
 /// What the operator tells the switch.
@@ -99,6 +102,7 @@ struct rp_slot_t {
     bool    holds;              // key and generation are the message's
     bool    returned;           // what the RECALL asks for is not held, or not any more
     bool    live;               // the key is held and its lease is not over
+    bool    over;               // a key is held and its lease is over
     bool    renew;              // and past half
 }
 {% for record in app.records() %}

@@ -12,10 +12,12 @@ struct rp_address_t {
 parser {{ app.camel }}Parser(packet_in packet, out headers_t hdr, inout metadata_t meta,
 {{ app.parser_indent }}inout standard_metadata_t standard_metadata) {
     value_set<rp_address_t>(RP_ADDRESSES) rp_addresses;
+    value_set<bit<9>>(RP_CPU_PORTS)       rp_cpu_ports;
 
     state start {
-        transition select(meta.pass.circling) {
-            1:       parse_rp_copy;
+        transition select(meta.pass.circling, meta.pass.sweeping) {
+            (1, 0):  parse_rp_copy;
+            (0, 1):  parse_rp_sweep;
             default: parse_ethernet;
         }
     }
@@ -41,6 +43,31 @@ parser {{ app.camel }}Parser(packet_in packet, out headers_t hdr, inout metadata
             rp_addresses: parse_rp;
             default:      accept;
         }
+    }
+
+    state parse_rp_sweep_candidate {
+        transition select(standard_metadata.instance_type) {
+            RP_INSTANCE_NORMAL: parse_rp_sweep_port;
+            default:            accept;
+        }
+    }
+
+    state parse_rp_sweep_port {
+        transition select(standard_metadata.ingress_port) {
+            rp_cpu_ports: parse_rp_sweep_first;
+            default:      accept;
+        }
+    }
+
+    state parse_rp_sweep_first {
+        packet.extract(hdr.rp_sweep);
+        transition accept;
+    }
+
+    state parse_rp_sweep {
+        packet.extract(hdr.ethernet);
+        packet.extract(hdr.rp_sweep);
+        transition accept;
     }
 
     state parse_rp_copy {

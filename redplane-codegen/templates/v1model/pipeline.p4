@@ -94,7 +94,7 @@ control {{ app.camel }}Ingress(inout headers_t hdr, inout metadata_t meta,
 
         // The order is that of the slot's registers, and each is touched once.
         if (meta.step != rp_step_t.NONE) {
-            rp_locate.apply(meta);
+            rp_locate.apply(hdr, meta);
             rp_ticket.apply(hdr, meta);
             rp_key.apply(meta);
             rp_generation.apply(hdr, meta);
@@ -120,6 +120,8 @@ control {{ app.camel }}Ingress(inout headers_t hdr, inout metadata_t meta,
             rp_message.apply(hdr, meta);
         } else if (meta.role == rp_role_t.COPY) {
             rp_retransmit.apply(hdr, meta);
+        } else if (meta.role == rp_role_t.SWEEP) {
+            rp_sweep.apply(hdr, meta);
         }
 
         if (meta.fate == rp_fate_t.STORE || meta.fate == rp_fate_t.RESEND || meta.slot.renew) {

@@ -2,10 +2,13 @@
 
 /// Finds the slot of a key, and its shard: the low bits and the high half of one CRC-32 over the key as it is
 /// on the wire, so that the one says nothing about the other.
-control RpLocate(inout metadata_t meta) {
+control RpLocate(in headers_t hdr, inout metadata_t meta) {
     apply {
         bit<32> crc;
         hash(crc, HashAlgorithm.crc32, 32w0, { {{ app.key.hashed }} }, 64w1 << 32);
+        if (meta.step == rp_step_t.SWEEP) {
+            crc = hdr.rp_sweep.slot;
+        }
         meta.slot.index = crc & ({{ app.upper }}_SLOTS - 1);
         // `identity` is here for its modulus: v1model has no other by a number that is not constant.
         hash(meta.shard, HashAlgorithm.identity, 16w0, { crc[31:16] }, meta.config.shards);
@@ -70,7 +73,8 @@ control RpGeneration(in headers_t hdr, inout metadata_t meta) {
             if (meta.slot.granted) {
                 rp_generation.write(meta.slot.index, hdr.rp.generation);
             } else if ((meta.step == rp_step_t.FENCE && meta.slot.holds)
-                       || (meta.step == rp_step_t.RETURN && meta.slot.returned && held)) {
+                       || (meta.step == rp_step_t.RETURN && meta.slot.returned && held)
+                       || (meta.step == rp_step_t.SWEEP && meta.slot.generation == hdr.rp_sweep.generation)) {
                 // Cleared, not merely expired: an ACK that is still on its way must find nothing to extend.
                 rp_generation.write(meta.slot.index, 0);
             }
@@ -101,6 +105,7 @@ control RpLease(in headers_t hdr, inout metadata_t meta) {
                     rp_renew_at.write(meta.slot.index, meta.now + (meta.config.lease >> 2));
                 }
             }
+            meta.slot.over = meta.slot.generation != 0 && (left == 0 || left >= RP_SERIAL_HALF);
             bool confirmed = meta.step == rp_step_t.CONFIRM && meta.slot.holds;
             if (meta.slot.granted || (confirmed && granted_until - expiry < RP_SERIAL_HALF)) {
                 rp_expiry.write(meta.slot.index, granted_until);
@@ -248,6 +253,23 @@ control RpRetransmit(inout headers_t hdr, inout metadata_t meta) {
         } else {
             hdr.rp.sent_at = meta.now;
             meta.fate = rp_fate_t.RESEND;
+        }
+    }
+}
+
+/// Ends a sweep's pass: on to the same slot, to clear it, or to the next one. The clock wraps after 50 days; a lease
+/// that was over would come back to life then, had no sweep come by.
+control RpSweep(inout headers_t hdr, inout metadata_t meta) {
+    apply {
+        meta.pass.sweeping = 1;
+        if (meta.slot.over && hdr.rp_sweep.generation == 0) {
+            hdr.rp_sweep.generation = meta.slot.generation;
+        } else {
+            hdr.rp_sweep.generation = 0;
+            hdr.rp_sweep.slot       = hdr.rp_sweep.slot + 1;
+        }
+        if (hdr.rp_sweep.slot < {{ app.upper }}_SLOTS) {
+            meta.fate = rp_fate_t.CIRCLE;
         }
     }
 }

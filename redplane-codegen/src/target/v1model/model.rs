@@ -207,6 +207,7 @@ fn ingress(app: &App, rests: &[RestView], sums: bool) -> Vec<String> {
     own("RpSettle", "rp_settle");
     own("RpMessage", "rp_message");
     own("RpRetransmit", "rp_retransmit");
+    own("RpSweep", "rp_sweep");
     own("RpStore", "rp_store");
     own("RpDispatch", "rp_dispatch");
     aligned(rows)

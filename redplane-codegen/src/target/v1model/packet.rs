@@ -6,6 +6,9 @@ use super::{expr, names};
 use crate::ir::HeaderId;
 use crate::packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, HEADERS, header};
 
+/// Longest head of a `select` that stays on one line.
+const WIDTH: usize = 100;
+
 /// A P4 header type.
 pub(super) struct HeaderType {
     pub(super) source: String,
@@ -138,8 +141,17 @@ fn transition(before: HeaderId, fields: &[&str], rows: &[Row]) -> Vec<String> {
             (format!("{values}:"), format!("{target};"))
         })
         .collect();
+    if HEADERS[before].name == "ethernet" {
+        cases.push(("RP_ETHERTYPE_SWEEP:".to_owned(), "parse_rp_sweep_candidate;".to_owned()));
+    }
     cases.push(("default:".to_owned(), "accept;".to_owned()));
     let mut lines = vec![format!("transition select({}) {{", paths.join(", "))];
+    if lines[0].len() > WIDTH {
+        lines = vec!["transition select(".to_owned()];
+        lines.extend(paths.iter().enumerate().map(|(index, path)| {
+            format!("    {path}{}", if index + 1 == paths.len() { ") {" } else { "," })
+        }));
+    }
     lines.extend(aligned(cases).into_iter().map(|case| format!("    {case}")));
     lines.push("}".to_owned());
     lines
@@ -189,7 +201,10 @@ pub(super) fn instances(headers: &[HeaderId], key: &str, value: &str) -> Vec<Str
     ];
     let own = own.into_iter().map(|(ty, name)| (ty.to_owned(), format!("{name};")));
     let frame = headers.iter().map(|id| (type_name(*id), format!("{};", HEADERS[*id].name)));
-    aligned(own.chain(frame).collect())
+    let mut rows: Vec<(String, String)> = own.chain(frame).collect();
+    let after_ethernet = rows.iter().position(|(_, name)| name == "ethernet;").map_or(rows.len(), |at| at + 1);
+    rows.insert(after_ethernet, ("rp_sweep_h".to_owned(), "rp_sweep;".to_owned()));
+    aligned(rows)
 }
 
 #[cfg(test)]
