@@ -1,8 +1,10 @@
 //! One TCP connection of the demo: its opener ([`Client`]) and the end that answers ([`Server`]).
 //!
-//! The client names itself and the length in a header of eight bytes, then sends that many bytes of its stream,
-//! evenly in time. The server checks every byte and gives back as many of the other direction's stream as it found
-//! good, so the client sees progress only while both directions work.
+//! The client says in a header which connection this is and what will be moved. Then one end sends, evenly in time, and
+//! the other checks every byte and, when all were good, answers with a receipt. Half of the connections go up, half down.
+//! No connection sends both ways at once: smoltcp 0.14 acknowledges with the sequence number that it goes back to when
+//! its timer expires, not with the highest that it sent; with both ends in that state neither accepts the other's
+//! acknowledgement (RFC 9293, section 3.10.7.4), and they stay there for ever.
 
 use smoltcp::iface::Context;
 use smoltcp::socket::tcp::{Socket, State};
@@ -13,10 +15,13 @@ use super::stream::Stream;
 /// Virtual time in microseconds since the run began.
 pub type Micros = u64;
 
-/// Bytes of the header that opens the client's direction: connection and length, four each.
-const HEADER_LEN: usize = 8;
+/// Bytes of the header that opens the client's direction: connection, length, time in ms, direction; four each.
+const HEADER_LEN: usize = 16;
 
-/// The client may send a portion this often, so this is also how finely an outage is measured.
+/// Bytes of the receipt.
+const RECEIPT_LEN: usize = 8;
+
+/// The sender may send a portion this often, so this is also how finely an outage is measured.
 pub const PORTION_INTERVAL: Micros = 20_000;
 
 /// Silence shorter than this is not kept: two portions may well come together.
@@ -24,6 +29,15 @@ const GAP_MIN: Micros = 3 * PORTION_INTERVAL;
 
 /// Bytes handed to or taken from a socket at a time; a little more than one segment.
 const CHUNK: usize = 2048;
+
+/// Which end sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The client.
+    Up,
+    /// The server.
+    Down,
+}
 
 /// What a connection is going to do.
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +50,12 @@ pub struct Plan {
     pub remote: IpEndpoint,
     /// When it is opened.
     pub opens: Micros,
-    /// How long the client takes to send everything.
+    /// How long the sender takes to send everything.
     pub lasts: Micros,
-    /// Bytes in each direction, header not counted.
-    pub length: u64,
+    /// Which end sends.
+    pub direction: Direction,
+    /// Bytes, header and receipt not counted.
+    pub length: u32,
 }
 
 /// How far a connection is.
@@ -111,12 +127,99 @@ impl Record {
     }
 }
 
+/// The bytes of a connection, at the end that sends them or at the other.
+#[derive(Debug)]
+struct Exchange {
+    stream: Stream,
+    sends: bool,
+    length: u64,
+    lasts: Micros,
+    began: Micros,
+    receipt: Vec<u8>,
+}
+
+/// How far an [`Exchange`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Going,
+    /// The receipt was sent, or came and was right.
+    Done,
+    /// A byte was not as it was sent.
+    Bad,
+}
+
+impl Exchange {
+    fn drive(&mut self, record: &mut Record, socket: &mut Socket<'_>, now: Micros) -> Progress {
+        let expected = self.stream.digest(self.length).to_be_bytes();
+        if self.sends {
+            self.send(record, socket, now);
+            let mut byte = [0];
+            while self.receipt.len() < RECEIPT_LEN && socket.recv_slice(&mut byte) == Ok(1) {
+                self.receipt.extend_from_slice(&byte);
+            }
+            return match self.receipt.len() {
+                RECEIPT_LEN if self.receipt == expected => Progress::Done,
+                RECEIPT_LEN => Progress::Bad,
+                _ => Progress::Going,
+            };
+        }
+        if !self.receive(record, socket, now) {
+            return Progress::Bad;
+        }
+        if record.verified < self.length {
+            return Progress::Going;
+        }
+        if self.receipt.is_empty() && socket.send_capacity() - socket.send_queue() >= RECEIPT_LEN {
+            let _ = socket.send_slice(&expected);
+            self.receipt.extend_from_slice(&expected);
+        }
+        if self.receipt.is_empty() { Progress::Going } else { Progress::Done }
+    }
+
+    /// When the next portion may be sent.
+    fn next(&self, record: &Record, now: Micros) -> Option<Micros> {
+        let portions = (now - self.began) / PORTION_INTERVAL;
+        (self.sends && record.sent < self.length).then_some(self.began + (portions + 1) * PORTION_INTERVAL)
+    }
+
+    fn send(&mut self, record: &mut Record, socket: &mut Socket<'_>, now: Micros) {
+        let portions = (self.lasts / PORTION_INTERVAL).max(1);
+        let due = ((now - self.began) / PORTION_INTERVAL + 1).min(portions);
+        let allowed = (self.length * due).div_ceil(portions);
+        let mut chunk = [0; CHUNK];
+        while record.sent < allowed && socket.can_send() {
+            let room = socket.send_capacity() - socket.send_queue();
+            let count = CHUNK.min((allowed - record.sent) as usize).min(room);
+            self.stream.fill(record.sent, &mut chunk[..count]);
+            match socket.send_slice(&chunk[..count]) {
+                Ok(taken) if taken > 0 => record.sent += taken as u64,
+                _ => return,
+            }
+        }
+    }
+
+    /// Whether all bytes that came were good.
+    fn receive(&mut self, record: &mut Record, socket: &mut Socket<'_>, now: Micros) -> bool {
+        let mut chunk = [0; CHUNK];
+        while let Ok(count) = socket.recv_slice(&mut chunk) {
+            if count == 0 {
+                break;
+            }
+            let good = self.stream.matching(record.verified, &chunk[..count]);
+            record.progress(good as u64, now);
+            if good < count || record.verified > self.length {
+                return false;
+            }
+        }
+        true
+    }
+}
+
 /// The opener's end.
 #[derive(Debug)]
 pub struct Client {
     plan: Plan,
-    up: Stream,
-    down: Stream,
+    exchange: Exchange,
     header_sent: bool,
     /// What became of it.
     pub record: Record,
@@ -126,14 +229,16 @@ impl Client {
     /// A connection that will be opened when its time has come.
     #[must_use]
     pub fn new(plan: Plan, seed: u64) -> Client {
+        let exchange = Exchange {
+            stream: Stream::new(seed, plan.id),
+            sends: plan.direction == Direction::Up,
+            length: plan.length.into(),
+            lasts: plan.lasts,
+            began: plan.opens,
+            receipt: Vec::new(),
+        };
         let record = Record { id: plan.id, ..Record::default() };
-        Client {
-            plan,
-            up: Stream::up(seed, plan.id),
-            down: Stream::down(seed, plan.id),
-            header_sent: false,
-            record,
-        }
+        Client { plan, exchange, header_sent: false, record }
     }
 
     /// Does what can be done now. Gives the bytes that it found good.
@@ -144,18 +249,14 @@ impl Client {
         let before = self.record.verified;
         match self.record.phase {
             Phase::Opening if socket.state() == State::Closed => self.record.end(Phase::Reset, now),
-            Phase::Opening if socket.may_send() => self.record.phase = Phase::Open,
+            Phase::Opening if socket.may_send() => {
+                self.exchange.began = now;
+                self.record.phase = Phase::Open;
+            }
             _ => {}
         }
         if self.record.phase == Phase::Open {
-            self.receive(socket, now);
-            self.send(socket, now);
-            if self.record.verified == self.plan.length && self.record.sent == self.plan.length {
-                socket.close();
-                self.record.phase = Phase::Closing;
-            } else if socket.state() == State::Closed {
-                self.record.end(Phase::Reset, now);
-            }
+            self.move_data(socket, now);
         }
         match (self.record.phase, socket.state()) {
             (Phase::Closing, State::TimeWait) => self.record.end(Phase::Completed, now),
@@ -170,10 +271,7 @@ impl Client {
     pub fn next(&self, now: Micros) -> Option<Micros> {
         match self.record.phase {
             Phase::Waiting => Some(self.plan.opens),
-            Phase::Open if self.record.sent < self.plan.length => {
-                let portions = (now - self.opened()) / PORTION_INTERVAL;
-                Some(self.opened() + (portions + 1) * PORTION_INTERVAL)
-            }
+            Phase::Open => self.exchange.next(&self.record, now),
             _ => None,
         }
     }
@@ -187,43 +285,24 @@ impl Client {
         }
     }
 
-    fn opened(&self) -> Micros {
-        self.record.opened.unwrap_or(self.plan.opens)
-    }
-
-    /// Bytes that may have been sent by now, so that the whole takes the planned time.
-    fn allowed(&self, now: Micros) -> u64 {
-        let portions = (self.plan.lasts / PORTION_INTERVAL).max(1);
-        let due = ((now - self.opened()) / PORTION_INTERVAL + 1).min(portions);
-        (self.plan.length * due).div_ceil(portions)
-    }
-
-    fn send(&mut self, socket: &mut Socket<'_>, now: Micros) {
+    fn move_data(&mut self, socket: &mut Socket<'_>, now: Micros) {
         if !self.header_sent && socket.send_capacity() - socket.send_queue() >= HEADER_LEN {
-            let mut header = [0; HEADER_LEN];
-            header[..4].copy_from_slice(&self.plan.id.to_be_bytes());
-            header[4..].copy_from_slice(&(self.plan.length as u32).to_be_bytes());
+            let Plan { id, length, lasts, direction, .. } = self.plan;
+            let words = [id, length, (lasts / 1000) as u32, direction as u32];
+            let header: Vec<u8> = words.into_iter().flat_map(u32::to_be_bytes).collect();
             self.header_sent = socket.send_slice(&header).is_ok();
         }
-        if self.header_sent {
-            let allowed = self.allowed(now);
-            send_stream(self.up, &mut self.record.sent, allowed, socket);
-        }
-    }
-
-    fn receive(&mut self, socket: &mut Socket<'_>, now: Micros) {
-        let mut chunk = [0; CHUNK];
-        while let Ok(count) = socket.recv_slice(&mut chunk) {
-            if count == 0 {
-                return;
+        match self.exchange.drive(&mut self.record, socket, now) {
+            Progress::Done => {
+                socket.close();
+                self.record.phase = Phase::Closing;
             }
-            let good = self.down.matching(self.record.verified, &chunk[..count]);
-            self.record.progress(good as u64, now);
-            if good < count {
+            Progress::Bad => {
                 socket.abort();
                 self.record.end(Phase::Reset, now);
-                return;
             }
+            Progress::Going if socket.state() == State::Closed => self.record.end(Phase::Reset, now),
+            Progress::Going => {}
         }
     }
 }
@@ -232,9 +311,8 @@ impl Client {
 #[derive(Debug)]
 pub struct Server {
     seed: u64,
-    header: [u8; HEADER_LEN],
-    header_len: usize,
-    length: u64,
+    header: Vec<u8>,
+    exchange: Option<Exchange>,
     /// What became of it; its `id` is known once the header has come.
     pub record: Record,
 }
@@ -243,7 +321,7 @@ impl Server {
     /// An end that waits for somebody to connect.
     #[must_use]
     pub fn new(seed: u64) -> Server {
-        Server { seed, header: [0; HEADER_LEN], header_len: 0, length: u64::MAX, record: Record::default() }
+        Server { seed, header: Vec::new(), exchange: None, record: Record::default() }
     }
 
     /// Does what can be done now. Gives the bytes that it found good.
@@ -255,22 +333,19 @@ impl Server {
             self.record.last_progress = now;
         }
         if self.record.phase == Phase::Open {
-            self.receive(socket, now);
-            let allowed = self.record.verified;
-            let down = Stream::down(self.seed, self.record.id);
-            send_stream(down, &mut self.record.sent, allowed, socket);
-            let all = self.record.verified == self.length && self.record.sent == self.length;
-            if all && !socket.may_recv() {
-                socket.close();
-                self.record.phase = Phase::Closing;
-            } else if socket.state() == State::Closed {
-                self.record.end(Phase::Reset, now);
-            }
+            self.move_data(socket, now);
         }
         if self.record.phase == Phase::Closing && socket.state() == State::Closed {
             self.record.end(Phase::Completed, now);
         }
         self.record.verified - before
+    }
+
+    /// When [`Server::drive`] is to be called again even if nothing arrives.
+    #[must_use]
+    pub fn next(&self, now: Micros) -> Option<Micros> {
+        let exchange = self.exchange.as_ref().filter(|_| self.record.phase == Phase::Open)?;
+        exchange.next(&self.record, now)
     }
 
     /// Whether it still waits for somebody to connect.
@@ -279,43 +354,42 @@ impl Server {
         self.record.phase == Phase::Waiting
     }
 
-    fn receive(&mut self, socket: &mut Socket<'_>, now: Micros) {
-        while self.header_len < HEADER_LEN {
-            match socket.recv_slice(&mut self.header[self.header_len..]) {
-                Ok(count) if count > 0 => self.header_len += count,
-                _ => return,
-            }
-            if self.header_len == HEADER_LEN {
-                let word = |at: usize| u32::from_be_bytes(std::array::from_fn(|i| self.header[at + i]));
-                self.record.id = word(0);
-                self.length = u64::from(word(4));
-            }
+    fn move_data(&mut self, socket: &mut Socket<'_>, now: Micros) {
+        let mut byte = [0];
+        while self.header.len() < HEADER_LEN && socket.recv_slice(&mut byte) == Ok(1) {
+            self.header.extend_from_slice(&byte);
         }
-        let up = Stream::up(self.seed, self.record.id);
-        let mut chunk = [0; CHUNK];
-        while let Ok(count) = socket.recv_slice(&mut chunk) {
-            if count == 0 {
-                return;
+        if self.exchange.is_none() && self.header.len() == HEADER_LEN {
+            self.begin(now);
+        }
+        let progress = match &mut self.exchange {
+            Some(exchange) => exchange.drive(&mut self.record, socket, now),
+            None => Progress::Going,
+        };
+        match progress {
+            Progress::Done if !socket.may_recv() => {
+                socket.close();
+                self.record.phase = Phase::Closing;
             }
-            let good = up.matching(self.record.verified, &chunk[..count]);
-            self.record.progress(good as u64, now);
-            if good < count || self.record.verified > self.length {
+            Progress::Bad => {
                 socket.abort();
                 self.record.end(Phase::Reset, now);
-                return;
             }
+            _ if socket.state() == State::Closed => self.record.end(Phase::Reset, now),
+            _ => {}
         }
     }
-}
 
-fn send_stream(stream: Stream, sent: &mut u64, allowed: u64, socket: &mut Socket<'_>) {
-    let mut chunk = [0; CHUNK];
-    while *sent < allowed && socket.can_send() {
-        let count = CHUNK.min((allowed - *sent) as usize).min(socket.send_capacity() - socket.send_queue());
-        stream.fill(*sent, &mut chunk[..count]);
-        match socket.send_slice(&chunk[..count]) {
-            Ok(taken) if taken > 0 => *sent += taken as u64,
-            _ => return,
-        }
+    fn begin(&mut self, now: Micros) {
+        let word = |index: usize| u32::from_be_bytes(std::array::from_fn(|i| self.header[4 * index + i]));
+        self.record.id = word(0);
+        self.exchange = Some(Exchange {
+            stream: Stream::new(self.seed, word(0)),
+            sends: word(3) == Direction::Down as u32,
+            length: word(1).into(),
+            lasts: Micros::from(word(2)) * 1000,
+            began: now,
+            receipt: Vec::new(),
+        });
     }
 }

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::phy::{self, DeviceCapabilities, Medium};
 use smoltcp::socket::tcp::{CongestionControl, Socket, SocketBuffer, State};
-use smoltcp::time::Instant;
+use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr, Ipv4Cidr};
 
 use super::connection::{Client, Micros, Plan, Record, Server};
@@ -26,6 +26,10 @@ const RETRY_INTERVAL: Micros = 1_000;
 
 /// Sockets that a server keeps ready for connections that open at the same moment.
 const LISTENERS: usize = 8;
+
+/// An end that has nothing to send asks this often whether the other is still there. It would wait for ever else for
+/// one that was told to forget it.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// Sockets of one host, so that a storm of openings cannot grow it without end.
 const SOCKETS_MAX: usize = 4096;
@@ -218,10 +222,11 @@ impl Host {
         self.listen();
         self.interface.poll(time, &mut self.wire, &mut self.sockets);
         let tcp = self.interface.poll_at(time, &self.sockets).map(|at| at.total_micros().max(0) as Micros);
-        let clients = self.clients.iter().filter_map(|(_, client)| client.next(now)).min();
+        let clients = self.clients.iter().filter_map(|(_, client)| client.next(now));
+        let ends = clients.chain(self.servers.iter().filter_map(|(_, server)| server.next(now))).min();
         // What TCP wants at once it tried just now, in vain: a window is closed. A frame will open it, if not a timer.
         let tcp = tcp.map(|next| if next <= now { now + RETRY_INTERVAL } else { next });
-        self.next = [tcp, clients].into_iter().flatten().min().map(|next| next.max(now + 1));
+        self.next = [tcp, ends].into_iter().flatten().min().map(|next| next.max(now + 1));
         good
     }
 }
@@ -231,6 +236,7 @@ fn socket() -> Socket<'static> {
     let mut socket = Socket::new(buffer(), buffer());
     socket.set_congestion_control(CongestionControl::Reno);
     socket.set_nagle_enabled(false);
+    socket.set_keep_alive(Some(KEEP_ALIVE));
     socket
 }
 
@@ -283,7 +289,7 @@ impl phy::Device for Wire {
 
 #[cfg(test)]
 mod tests {
-    use super::super::connection::Phase;
+    use super::super::connection::{Direction, Phase};
     use super::*;
 
     const INSIDE: Mac = [2, 0, 0, 0, 0, 1];
@@ -291,7 +297,16 @@ mod tests {
 
     fn plan(id: u32) -> Plan {
         let remote = (Ipv4Addr::new(198, 51, 100, 1), 80).into();
-        Plan { id, local_port: 40_000 + id as u16, remote, opens: 1000, lasts: 400_000, length: 50_000 }
+        let direction = if id.is_multiple_of(2) { Direction::Up } else { Direction::Down };
+        Plan {
+            id,
+            local_port: 40_000 + id as u16,
+            remote,
+            opens: 1000,
+            lasts: 400_000,
+            direction,
+            length: 50_000,
+        }
     }
 
     /// Two sites joined by a wire of 1 ms that may change a frame or lose it.
@@ -301,7 +316,9 @@ mod tests {
         sites[1].add_server(Ipv4Addr::new(198, 51, 100, 1), 80, 9);
         let mut flying: VecDeque<(Micros, usize, Vec<u8>)> = VecDeque::new();
         let mut now = 0;
-        while now < 20_000_000 && !sites[0].clients().all(Record::is_over) {
+        while now < 20_000_000
+            && !sites.iter().all(|site| site.clients().chain(site.servers()).all(Record::is_over))
+        {
             for (index, site) in sites.iter_mut().enumerate() {
                 let mut out = Vec::new();
                 site.poll(now, |frame| out.push(frame));
@@ -325,25 +342,30 @@ mod tests {
     fn every_byte_arrives() {
         let (inside, outside) = run(20, |_, _| true);
         assert_eq!(inside.clients().filter(|record| record.phase == Phase::Completed).count(), 20);
-        assert!(inside.clients().all(|record| record.verified == 50_000 && record.sent == 50_000));
-        assert!(outside.servers().all(|record| record.verified == 50_000));
-        assert_eq!(outside.servers().count(), 20);
-        assert!(inside.clients().all(|record| record.gaps.is_empty()));
-        assert_eq!(inside.throughput.bytes.iter().sum::<u64>(), 20 * 50_000);
+        assert_eq!(outside.servers().filter(|record| record.phase == Phase::Completed).count(), 20);
+        for side in [&inside, &outside] {
+            let records = || side.clients().chain(side.servers());
+            assert_eq!(records().map(|record| record.verified).sum::<u64>(), 10 * 50_000);
+            assert_eq!(records().map(|record| record.sent).sum::<u64>(), 10 * 50_000);
+            assert!(records().all(|record| record.gaps.is_empty()));
+            assert_eq!(side.throughput.bytes.iter().sum::<u64>(), 10 * 50_000);
+        }
     }
 
     #[test]
     fn an_outage_shows_as_a_gap() {
-        let (inside, _) = run(3, |now, _| !(100_000..250_000).contains(&now));
-        let records: Vec<_> = inside.clients().collect();
-        assert!(records.iter().all(|record| record.gaps.len() == 1), "one outage, one gap each: {records:?}");
+        let (inside, outside) = run(3, |now, _| !(100_000..250_000).contains(&now));
+        let receivers: Vec<_> =
+            inside.clients().chain(outside.servers()).filter(|end| end.verified > 0).collect();
+        assert_eq!(receivers.len(), 3);
+        assert!(receivers.iter().all(|end| end.gaps.len() == 1), "one outage, one gap each: {receivers:?}");
     }
 
     #[test]
     fn a_damaged_frame_does_not_count_as_good() {
         // smoltcp drops what fails TCP's checksum, so the bytes come again.
         let mut damaged = 0;
-        let (inside, _) = run(1, |_, frame| {
+        let (inside, outside) = run(1, |_, frame| {
             if damaged < 3 && frame.len() > 500 {
                 damaged += 1;
                 let last = frame.len() - 1;
@@ -351,6 +373,7 @@ mod tests {
             }
             true
         });
-        assert!(inside.clients().all(|record| record.phase == Phase::Completed && record.verified == 50_000));
+        assert!(inside.clients().all(|record| record.phase == Phase::Completed));
+        assert!(outside.servers().all(|record| record.verified == 50_000));
     }
 }

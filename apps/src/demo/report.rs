@@ -26,7 +26,7 @@ pub struct Report {
     pub duration_ms: u64,
     /// Connections by what became of them.
     pub connections: Connections,
-    /// Payload bytes, both directions together.
+    /// Payload bytes.
     pub bytes: Bytes,
     /// Packets at the switches.
     pub packets: Packets,
@@ -49,7 +49,7 @@ pub struct Connections {
     pub unfinished: u64,
 }
 
-/// Payload bytes, both directions together.
+/// Payload bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Bytes {
     /// Handed to TCP by either end.
@@ -117,10 +117,11 @@ pub fn count(clients: &[&Record], servers: &[&Record]) -> (Connections, Bytes) {
     (connections, bytes)
 }
 
-/// Each connection's longest silence around one of `events`, over those that were open at one of them and completed.
-/// A connection without a silence worth recording counts with zero.
+/// Each connection's longest silence around one of `events`, over those that were open at one of them and completed:
+/// the end that receives heard nothing for so long. A connection without a silence worth recording counts with zero.
 #[must_use]
-pub fn outage(clients: &[&Record], events: &[Micros]) -> Outage {
+pub fn outage(clients: &[&Record], servers: &[&Record], events: &[Micros]) -> Outage {
+    let server_of: BTreeMap<u32, &Record> = servers.iter().map(|record| (record.id, *record)).collect();
     let mut longest = Vec::new();
     for client in clients {
         let (Some(opened), Some(ended), Phase::Completed) = (client.opened, client.ended, client.phase)
@@ -128,8 +129,10 @@ pub fn outage(clients: &[&Record], events: &[Micros]) -> Outage {
             continue;
         };
         if events.iter().any(|event| (opened..ended).contains(event)) {
-            let silences = client.gaps.iter().filter(|gap| events.iter().any(|event| is_blamed(gap, *event)));
-            longest.push(silences.map(|gap| (gap.to - gap.from) / 1000).max().unwrap_or(0));
+            let heard = server_of.get(&client.id).map_or(&[][..], |server| &server.gaps);
+            let gaps = client.gaps.iter().chain(heard);
+            let blamed = gaps.filter(|gap| events.iter().any(|event| is_blamed(gap, *event)));
+            longest.push(blamed.map(|gap| (gap.to - gap.from) / 1000).max().unwrap_or(0));
         }
     }
     longest.sort_unstable();
@@ -168,7 +171,7 @@ impl fmt::Display for Report {
         if self.packets.dropped.is_empty() {
             row(f, "", "dropped", 0)?;
         }
-        row(f, "outage, ms", "p50", self.outage_ms.p50)?;
+        row(f, "outage, ms", "p50 of those that completed", self.outage_ms.p50)?;
         row(f, "", "p99", self.outage_ms.p99)?;
         row(f, "", "max", self.outage_ms.max)?;
         row(f, "virtual time, ms", "", self.duration_ms)
@@ -232,7 +235,7 @@ mod tests {
         let touched = record(1, Phase::Completed, &[(990_000, 2_100_000), (3_000_000, 3_900_000)]);
         let untouched = record(2, Phase::Completed, &[(3_000_000, 3_900_000)]);
         let broken = record(3, Phase::Reset, &[(990_000, 8_000_000)]);
-        let outage = outage(&[&touched, &untouched, &broken], &events);
+        let outage = outage(&[&touched, &untouched, &broken], &[], &events);
         assert_eq!(outage, Outage { p50: 0, p99: 1110, max: 1110 });
     }
 

@@ -128,7 +128,7 @@ fn report(options: &Options, topology: &Topology, events: Vec<Event>) -> Report 
         connections,
         bytes,
         packets: topology.packets(),
-        outage_ms: report::outage(&clients, &times),
+        outage_ms: report::outage(&clients, &servers, &times),
         events,
     }
 }

@@ -1,20 +1,22 @@
 //! The bytes that a connection carries: pseudo-random, and the same for whoever knows seed and connection.
 
-/// One direction of one connection. Any part of it can be made or checked without the part before it.
+/// All that one connection moves. Any part of it can be made or checked without the part before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stream {
     seed: u64,
 }
 
 impl Stream {
-    /// What the opener of connection `id` sends.
-    pub fn up(seed: u64, id: u32) -> Stream {
-        Stream { seed: mix(seed ^ mix(u64::from(id) << 1)) }
+    /// What connection `id` moves.
+    #[must_use]
+    pub fn new(seed: u64, id: u32) -> Stream {
+        Stream { seed: mix(seed ^ mix(u64::from(id))) }
     }
 
-    /// What it gets back.
-    pub fn down(seed: u64, id: u32) -> Stream {
-        Stream { seed: mix(seed ^ mix(u64::from(id) << 1 | 1)) }
+    /// What only who knows the stream can say about its first `length` bytes.
+    #[must_use]
+    pub fn digest(self, length: u64) -> u64 {
+        mix(!self.seed ^ length)
     }
 
     /// Writes the bytes from `offset` on.
@@ -66,7 +68,7 @@ mod tests {
 
     #[test]
     fn any_part_equals_the_whole() {
-        let stream = Stream::up(7, 3);
+        let stream = Stream::new(7, 3);
         let mut whole = [0; 100];
         stream.fill(0, &mut whole);
         for start in 0..90 {
@@ -79,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_changed_byte_is_found() {
-        let stream = Stream::down(7, 3);
+        let stream = Stream::new(7, 3);
         let mut bytes = [0; 64];
         stream.fill(5, &mut bytes);
         for position in 0..64 {
@@ -90,9 +92,9 @@ mod tests {
     }
 
     #[test]
-    fn directions_and_connections_differ() {
-        assert_ne!(Stream::up(1, 1), Stream::down(1, 1));
-        assert_ne!(Stream::up(1, 1), Stream::up(1, 2));
-        assert_ne!(Stream::up(1, 1), Stream::up(2, 1));
+    fn connections_and_seeds_differ() {
+        assert_ne!(Stream::new(1, 1), Stream::new(1, 2));
+        assert_ne!(Stream::new(1, 1), Stream::new(2, 1));
+        assert_ne!(Stream::new(1, 1).digest(5), Stream::new(1, 1).digest(6));
     }
 }

@@ -282,7 +282,8 @@ fn count(switch: &Switch<App>) -> Packets {
     let dropped = statistics.drops().filter(|(_, count)| *count > 0);
     Packets {
         held: statistics.suspended + statistics.held,
-        released: statistics.resumed + statistics.released,
+        // A switch without replication answers itself; nothing was held.
+        released: if statistics.requests == 0 { 0 } else { statistics.resumed + statistics.released },
         dropped: dropped.map(|(reason, count)| (reason.to_owned(), count)).collect::<BTreeMap<_, _>>(),
     }
 }

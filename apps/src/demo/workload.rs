@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::connection::{Micros, Plan};
+use super::connection::{Direction, Micros, Plan};
 use super::stream::mix;
 
 /// Addresses of the hosts inside.
@@ -41,9 +41,9 @@ const LASTS_SPREAD: Micros = 500_000;
 /// When about the last connection completes if nothing is in its way.
 pub const SPAN: Micros = OPENING + LASTS + LASTS_SPREAD;
 
-/// Bytes that a connection moves in each direction at least, and by how much that varies.
-const LENGTH: u64 = 256 * 1024;
-const LENGTH_SPREAD: u64 = 256 * 1024;
+/// Bytes that a connection moves at least, and by how much that varies.
+const LENGTH: u32 = 512 * 1024;
+const LENGTH_SPREAD: u32 = 512 * 1024;
 
 /// First local port. All clients use the same ones, so the NAT cannot keep every port.
 const LOCAL_PORT: u16 = 40_001;
@@ -61,16 +61,17 @@ pub fn plans(connections: u32, seed: u64) -> Vec<Vec<Plan>> {
             remote: (SERVERS[(id as usize + turn) % SERVERS.len()], SERVER_PORT).into(),
             opens: draw(1, OPENING),
             lasts: LASTS + draw(2, LASTS_SPREAD),
-            length: LENGTH + draw(3, LENGTH_SPREAD),
+            direction: if draw(4, 2) == 0 { Direction::Up } else { Direction::Down },
+            length: LENGTH + draw(3, LENGTH_SPREAD.into()) as u32,
         });
     }
     plans
 }
 
-/// Payload of these connections, both directions together.
+/// Payload of these connections.
 #[must_use]
 pub fn payload(plans: &[Vec<Plan>]) -> u64 {
-    plans.iter().flatten().map(|plan| 2 * plan.length).sum()
+    plans.iter().flatten().map(|plan| u64::from(plan.length)).sum()
 }
 
 #[cfg(test)]
