@@ -198,3 +198,83 @@ fn cast(app: &App, to: Type, inner: &Expr) -> Text {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proc_macro2::Span;
+
+    use super::*;
+    use crate::ir::HeaderField;
+    use crate::packet::{HEADERS, header};
+
+    /// Any app will do: nothing here looks into it.
+    fn app() -> App {
+        let file = syn::parse_file(include_str!("../../../tests/fixtures/gate/input.rs")).expect("Rust");
+        let syn::Item::Mod(mut module) = file.items.into_iter().next().expect("a module") else {
+            panic!("the fixture is a module")
+        };
+        let attribute = module.attrs.pop().expect("the module is an app");
+        let arguments = attribute.meta.require_list().expect("`app(id = …)`").tokens.clone();
+        crate::parse_app(arguments, &module).unwrap_or_else(|errors| panic!("{}", errors.to_compile_errors()))
+    }
+
+    fn expr(kind: ExprKind, ty: Type) -> Expr {
+        Expr { kind, ty, span: Span::call_site() }
+    }
+
+    fn ipv4(name: &str) -> Expr {
+        let id = header("ipv4").expect("a standard header");
+        let field = HEADERS[id].fields.iter().position(|(known, _)| *known == name).expect("a field of it");
+        expr(ExprKind::Header(HeaderField { header: id, field }), HEADERS[id].fields[field].1)
+    }
+
+    fn number(constant: u128, ty: Type) -> Expr {
+        expr(ExprKind::Const(constant), ty)
+    }
+
+    fn binary(op: BinaryOp, left: Expr, right: Expr, ty: Type) -> Expr {
+        expr(ExprKind::Binary(op, Box::new(left), Box::new(right)), ty)
+    }
+
+    fn check(expression: &Expr, value_text: &str, bits_text: &str) {
+        let app = app();
+        assert_eq!(value(&app, expression), value_text);
+        assert_eq!(bits(&app, expression), bits_text);
+    }
+
+    #[test]
+    fn a_stored_bool_is_a_bit() {
+        let flag = ipv4("more_fragments");
+        check(&flag, "hdr.ipv4.more_fragments == 1", "hdr.ipv4.more_fragments");
+        let not = expr(ExprKind::Not(Box::new(flag.clone())), Type::Bool);
+        check(&not, "hdr.ipv4.more_fragments == 0", "(bit<1>)(hdr.ipv4.more_fragments == 0)");
+        check(&number(1, Type::Bool), "true", "1");
+        let widened = expr(ExprKind::Cast(Box::new(flag)), Type::Uint(8));
+        check(&widened, "(bit<8>)hdr.ipv4.more_fragments", "(bit<8>)hdr.ipv4.more_fragments");
+    }
+
+    #[test]
+    fn parentheses_stand_where_readers_differ() {
+        let byte = Type::Uint(8);
+        let sum = binary(BinaryOp::Add, ipv4("ttl"), ipv4("protocol"), byte);
+        let longer = binary(BinaryOp::Add, sum.clone(), number(1, byte), byte);
+        check(&longer, "hdr.ipv4.ttl + hdr.ipv4.protocol + 1", "hdr.ipv4.ttl + hdr.ipv4.protocol + 1");
+        let right = binary(BinaryOp::Sub, number(9, byte), sum, byte);
+        let small = binary(BinaryOp::Lt, right, number(3, byte), Type::Bool);
+        let text = "(9 - (hdr.ipv4.ttl + hdr.ipv4.protocol)) < 3";
+        check(&small, text, &format!("(bit<1>)({text})"));
+        let either = binary(BinaryOp::OrElse, small.clone(), small.clone(), Type::Bool);
+        let both = binary(BinaryOp::AndAlso, either, small, Type::Bool);
+        assert_eq!(value(&app(), &both), format!("({text} || {text}) && {text}"));
+    }
+
+    #[test]
+    fn constants_have_a_width_where_p4_asks_for_one() {
+        let word = Type::Uint(16);
+        let shifted = binary(BinaryOp::Shl, number(1, word), number(3, Type::Uint(32)), word);
+        assert_eq!(value(&app(), &shifted), "16w1 << 3");
+        let cast = expr(ExprKind::Cast(Box::new(number(0x1_2345, Type::Uint(32)))), word);
+        assert_eq!(value(&app(), &cast), format!("16w{}", 0x2345));
+        assert_eq!(value(&app(), &number(0x0a00_0001, Type::Ipv4)), "0x0a000001");
+    }
+}

@@ -202,7 +202,8 @@ pub(super) fn instances(headers: &[HeaderId], key: &str, value: &str) -> Vec<Str
     let own = own.into_iter().map(|(ty, name)| (ty.to_owned(), format!("{name};")));
     let frame = headers.iter().map(|id| (type_name(*id), format!("{};", HEADERS[*id].name)));
     let mut rows: Vec<(String, String)> = own.chain(frame).collect();
-    let after_ethernet = rows.iter().position(|(_, name)| name == "ethernet;").map_or(rows.len(), |at| at + 1);
+    let after_ethernet =
+        rows.iter().position(|(_, name)| name == "ethernet;").map_or(rows.len(), |at| at + 1);
     rows.insert(after_ethernet, ("rp_sweep_h".to_owned(), "rp_sweep;".to_owned()));
     aligned(rows)
 }
