@@ -8,18 +8,20 @@ pub fn checksum(bytes: &[u8]) -> u16 {
 
 /// The one's complement sum of `bytes`, not yet folded, to add to others.
 ///
-/// At most 64 KiB a call, so that 32 bits hold the sum.
-#[inline]
-pub fn sum(bytes: &[u8]) -> u32 {
-    debug_assert!(bytes.len() <= 1 << 16, "32 bits hold the sum of 32 Ki words");
-    let (words, odd) = bytes.as_chunks::<2>();
-    let words: u32 = words.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum();
-    words + odd.first().map_or(0, |byte| u32::from(*byte) << 8)
+/// Two words at a time: their carry comes back when the sum is folded (RFC 1071, section 2C). 64 bits hold the sum of
+/// more bytes than there are.
+#[inline(always)]
+pub fn sum(bytes: &[u8]) -> u64 {
+    let (pairs, rest) = bytes.as_chunks::<4>();
+    let pairs: u64 = pairs.iter().map(|pair| u64::from(u32::from_be_bytes(*pair))).sum();
+    let mut last = [0; 4];
+    last[..rest.len()].copy_from_slice(rest);
+    pairs + u64::from(u32::from_be_bytes(last))
 }
 
 /// Folds the carries of a sum back into 16 bits.
 #[inline]
-pub fn fold(mut sum: u32) -> u16 {
+pub fn fold(mut sum: u64) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
@@ -28,24 +30,25 @@ pub fn fold(mut sum: u32) -> u16 {
 
 /// How the one's complement sum of some words changed; nothing did, by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Delta(u32);
+pub struct Delta(u64);
 
 impl Delta {
     /// The change from `old` to `new`, which are as many whole words each.
-    #[inline]
+    #[inline(always)]
     pub fn between<const N: usize>(old: &[u8; N], new: &[u8; N]) -> Self {
-        const { assert!(N.is_multiple_of(2) && N <= 64, "a few whole words, so that 32 bits hold many of them") };
+        const { assert!(N.is_multiple_of(2), "whole words") };
         if old == new {
             return Delta(0);
         }
-        let complement = (N as u32 / 2) * 0xffff - sum(old);
-        Delta(complement + sum(new))
+        // The complement of each word, summed, is all ones less the sum of the words.
+        let ones = N as u64 / 4 * 0xffff_ffff + N as u64 % 4 / 2 * 0xffff_0000;
+        Delta(ones - sum(old) + sum(new))
     }
 
     /// The change of one word.
-    #[inline]
+    #[inline(always)]
     pub fn word(old: u16, new: u16) -> Self {
-        if old == new { Delta(0) } else { Delta(u32::from(!old) + u32::from(new)) }
+        if old == new { Delta(0) } else { Delta(u64::from(!old) + u64::from(new)) }
     }
 
     /// Both changes.
@@ -66,7 +69,7 @@ impl Delta {
     /// gives 0 where a full sum gives 0xffff.
     #[inline]
     pub fn update(self, checksum: u16) -> u16 {
-        if self.is_none() { checksum } else { !fold(u32::from(!checksum) + self.0) }
+        if self.is_none() { checksum } else { !fold(u64::from(!checksum) + self.0) }
     }
 
     /// The UDP checksum after the change: none (zero) stays none, and a zero result is sent as all ones (RFC 768).
@@ -89,6 +92,7 @@ mod tests {
     #[test]
     fn rfc_1071_example() {
         assert_eq!(fold(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7])), 0xddf2);
+        assert_eq!(fold(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5])), 0xe6fa);
         assert_eq!(checksum(&[0xff]), !0xff00, "an odd byte is a high half");
     }
 

@@ -251,7 +251,7 @@ fn check_ipv4(
     if ihl > 5 {
         return Ok(());
     }
-    let expected = !checksum::fold(checksum::sum(bytes) - u32::from(ipv4.checksum));
+    let expected = !checksum::fold(checksum::sum(bytes) - u64::from(ipv4.checksum));
     if expected != ipv4.checksum {
         return Err(ParseError::Ipv4Checksum { offset, expected, found: ipv4.checksum });
     }

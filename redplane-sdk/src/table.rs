@@ -16,21 +16,25 @@ use crate::packet::MacAddr;
 pub trait PrefixKey: Copy + FromStr + fmt::Display + Debug {
     /// Width in bits.
     const BITS: u8;
-    /// The key, right-aligned.
-    fn to_bits(self) -> u128;
+    /// The key as one number.
+    type Bits: Copy + Ord + Debug + Default + Into<u128> + TryFrom<u128>;
+    /// The key as a number.
+    fn to_bits(self) -> Self::Bits;
 }
 
 impl PrefixKey for Ipv4Addr {
     const BITS: u8 = 32;
+    type Bits = u32;
 
     #[inline]
-    fn to_bits(self) -> u128 {
-        u128::from(u32::from(self))
+    fn to_bits(self) -> u32 {
+        u32::from(self)
     }
 }
 
 impl PrefixKey for Ipv6Addr {
     const BITS: u8 = 128;
+    type Bits = u128;
 
     #[inline]
     fn to_bits(self) -> u128 {
@@ -78,16 +82,15 @@ pub enum TableError {
 ///
 /// A lookup is one binary search over the ranges that the prefixes cut the key space into.
 #[derive(Clone, Debug)]
-pub struct Lpm<K, V, const SIZE: usize = 1024> {
+pub struct Lpm<K: PrefixKey, V, const SIZE: usize = 1024> {
     entries: BTreeMap<(u128, u8), V>,
     /// Where each range starts, in order from zero, and its value.
-    ranges: Vec<(u128, V)>,
-    key: PhantomData<K>,
+    ranges: Vec<(K::Bits, V)>,
 }
 
-impl<K, V, const SIZE: usize> Default for Lpm<K, V, SIZE> {
+impl<K: PrefixKey, V, const SIZE: usize> Default for Lpm<K, V, SIZE> {
     fn default() -> Self {
-        Lpm { entries: BTreeMap::new(), ranges: Vec::new(), key: PhantomData }
+        Lpm { entries: BTreeMap::new(), ranges: Vec::new() }
     }
 }
 
@@ -111,7 +114,7 @@ impl<K: PrefixKey, V: TableValue, const SIZE: usize> Lpm<K, V, SIZE> {
         if length > K::BITS {
             return Err(TableError::PrefixLength { key: key.to_string(), most: K::BITS, found: length });
         }
-        let bits = key.to_bits();
+        let bits = key.to_bits().into();
         if bits & host_mask(K::BITS, length) != 0 {
             return Err(TableError::HostBits { key: key.to_string(), length });
         }
@@ -125,7 +128,7 @@ impl<K: PrefixKey, V: TableValue, const SIZE: usize> Lpm<K, V, SIZE> {
 
     /// Removes the prefix and returns its value, if there is one. Costs a pass over the table.
     pub fn remove(&mut self, key: K, length: u8) -> Option<V> {
-        let value = self.entries.remove(&(key.to_bits(), length))?;
+        let value = self.entries.remove(&(key.to_bits().into(), length))?;
         self.ranges = self.flatten();
         Some(value)
     }
@@ -141,8 +144,8 @@ impl<K: PrefixKey, V: TableValue, const SIZE: usize> Lpm<K, V, SIZE> {
     }
 
     /// Entries are in order of start, the shorter prefix first: a walk with a stack of those still open.
-    fn flatten(&self) -> Vec<(u128, V)> {
-        let mut ranges = vec![(0, V::miss())];
+    fn flatten(&self) -> Vec<(K::Bits, V)> {
+        let mut ranges = vec![(0u128, V::miss())];
         let mut open: Vec<(u128, V)> = Vec::new();
         for ((at, length), value) in &self.entries {
             close(&mut ranges, &mut open, |last| last < *at);
@@ -150,9 +153,8 @@ impl<K: PrefixKey, V: TableValue, const SIZE: usize> Lpm<K, V, SIZE> {
             open.push((at | host_mask(K::BITS, *length), *value));
         }
         close(&mut ranges, &mut open, |_| true);
-        // The last key of all has nothing after it.
-        ranges.retain(|(start, _)| *start <= host_mask(K::BITS, 0));
-        ranges
+        // What would start after the last key of all is no key.
+        ranges.into_iter().filter_map(|(start, value)| Some((start.try_into().ok()?, value))).collect()
     }
 }
 
