@@ -33,7 +33,8 @@
  *
  * The slot is a row of registers. A pass touches each of them once, in the order in which they stand there.
  * Packets that wait for the store do not wait here: what goes to the store carries the packet, and what comes
- * back brings it.
+ * back brings it. A frame from the CPU with EtherType RP_ETHERTYPE_SWEEP goes from slot to slot by itself, and
+ * clears what is over.
  */
 
 #include <core.p4>

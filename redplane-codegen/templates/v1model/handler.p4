@@ -22,7 +22,9 @@ control {{ control.name }}(inout headers_t hdr, inout metadata_t meta) {
     {{ local }}
 {%- endfor %}
 {%- for table in control.tables %}
-{% for line in table.docs %}
+{%- if table.spaced %}
+{% endif %}
+{%- for line in table.docs %}
     ///{{ line }}
 {%- endfor %}
     action {{ table.action }}({{ table.parameter }}) {

@@ -22,6 +22,8 @@ pub(super) struct ControlView {
 /// An operator table. Each place that looks it up has a copy of its own: P4 applies a table once.
 pub(super) struct TableView {
     pub(super) docs: Vec<String>,
+    /// Whether something stands before it.
+    pub(super) spaced: bool,
     pub(super) name: String,
     pub(super) action: String,
     pub(super) parameter: String,
@@ -156,7 +158,10 @@ impl<'a> Lowering<'a> {
         self.block(part.body, true);
         let locals: Vec<String> =
             self.locals.iter().map(|(id, depths)| self.declaration(*id, depths)).collect();
-        let tables = std::mem::take(&mut self.tables);
+        let mut tables = std::mem::take(&mut self.tables);
+        if let Some(first) = tables.first_mut().filter(|_| locals.is_empty()) {
+            first.spaced = false;
+        }
         ControlView {
             name: part.control.clone(),
             docs: part.docs.clone(),
@@ -370,6 +375,7 @@ impl<'a> Lowering<'a> {
         self.places.push(TablePlace { table: index, name: name.clone(), action: action.clone() });
         self.tables.push(TableView {
             docs,
+            spaced: true,
             name: name.clone(),
             parameter: format!("{} value", expr::bits_type(table.value)),
             assignment: format!("{into} = {assigned};"),
