@@ -10,7 +10,8 @@ use redplane_sdk::protocol::{Fixed, Ticks};
 use crate::frames::Frame;
 use crate::switch::rig::{CLIENT, SERVER, config};
 
-/// Counts what goes to each address, in 13 bits, and lets each through only so often.
+/// Counts what goes to each address, in 13 bits.
+#[allow(unreachable_pub, reason = "an app is public")]
 #[redplane_sdk::app(id = 77)]
 pub(crate) mod meter {
     use redplane_sdk::prelude::*;
@@ -38,7 +39,7 @@ pub(crate) mod meter {
         let Some(ip) = &mut pkt.ipv4 else { return cx.drop("not_ipv4") };
         let step = cx.step.lookup(ip.protocol);
         let mut count = cx.count.lease(Receiver { addr: ip.dst })?;
-        count.packets = count.packets + (step as u13);
+        count.packets = count.packets + step as u13;
         count.last = ip.src;
         ip.identification = count.packets as u16;
         cx.to(5)

@@ -1,9 +1,11 @@
 //! Every way of a packet between switch and store.
 
+use std::net::Ipv4Addr;
+
 use redplane_sdk::packet::{MacAddr, Packet};
-use redplane_sdk::pipeline::{ConfigError, Switch};
+use redplane_sdk::pipeline::{ConfigError, StorePath, Switch};
 use redplane_sdk::protocol::wire::PORT_RECIRCULATE;
-use redplane_sdk::protocol::{Fixed, Header, Kind, NackReason, Serial, SwitchIdentity, Ticks};
+use redplane_sdk::protocol::{Fixed, Header, Kind, NackReason, Serial, SwitchIdentity, Ticks, fixed};
 
 use super::counter::{Count, Counter, Flow, OUT, port};
 use super::rig::*;
@@ -149,7 +151,7 @@ fn icmp_errors_are_translated_with_their_quotes() {
     let mut rig = leased_nat();
     // From outside: a router complains about what the client sent, as it left the NAT.
     let quoted = Frame::udp((PUBLIC, 6000), (SERVER, 53), b"query").ip_packet();
-    let router = std::net::Ipv4Addr::new(198, 51, 100, 1);
+    let router = Ipv4Addr::new(198, 51, 100, 1);
     let sent = rig.send(OUTSIDE_PORT, &icmp_error(router, PUBLIC, 11, &quoted, 28));
     let (packet, _) = one(sent, INSIDE_PORT);
     assert_eq!((packet.ipv4.unwrap().src, packet.ipv4.unwrap().dst), (router, CLIENT));
@@ -181,7 +183,7 @@ fn echo_and_tcp_are_translated() {
 #[test]
 fn what_cannot_be_routed_is_dropped() {
     let mut rig = leased_nat();
-    let elsewhere = std::net::Ipv4Addr::new(203, 0, 113, 1);
+    let elsewhere = Ipv4Addr::new(203, 0, 113, 1);
     assert!(rig.send(INSIDE_PORT, &Frame::udp((CLIENT, 5000), (elsewhere, 53), b"").build()).is_empty());
     rig.assert_dropped("no_route", 1);
 
@@ -407,6 +409,72 @@ fn strangers_and_malformed_messages_change_nothing() {
     rig.assert_dropped("protocol_malformed", bad);
     let sent = rig.send(INSIDE_PORT, &count(port::READ));
     assert_eq!(one(sent, OUT).0.ports.unwrap().src, 10, "the state is as it was");
+}
+
+#[test]
+fn a_fragment_and_a_datagram_longer_than_its_packet_are_no_message() {
+    let mut rig = leased_counter();
+    let write = rig.ask(INSIDE_PORT, &count(port::COUNT));
+    let ack = Header { kind: Kind::Ack, ..write.header };
+    let mut frame = message_frame(&ack, &write.key, &write.value, &write.frame);
+    frame.extend([0; 8]);
+    let mut longer = frame.clone();
+    let len = u16::from_be_bytes([frame[38], frame[39]]) + 8;
+    longer[38..40].copy_from_slice(&len.to_be_bytes());
+    assert!(rig.send(STORE_PORT, &longer).is_empty());
+    rig.assert_dropped("protocol_malformed", 1);
+
+    let mut fragment = frame.clone();
+    fragment[20] |= 0x20;
+    fragment[24..26].fill(0);
+    let checksum = redplane_sdk::checksum::checksum(&fragment[14..34]);
+    fragment[24..26].copy_from_slice(&checksum.to_be_bytes());
+    let messages = rig.switch.statistics().messages;
+    rig.send(STORE_PORT, &fragment);
+    assert_eq!(rig.switch.statistics().messages, messages, "traffic");
+
+    assert_eq!(rig.send(STORE_PORT, &frame), [(OUT, write.frame)], "what pads the link is not carried");
+}
+
+#[test]
+fn a_lease_long_over_does_not_come_back_when_the_clock_wraps() {
+    let mut rig = leased_counter();
+    assert_eq!(rig.switch.slots().occupied(), 1);
+    let mut waited = 0;
+    while rig.switch.slots().occupied() > 0 {
+        let due = rig.switch.poll_timeout().0.wrapping_sub(rig.now.0);
+        waited += due;
+        rig.wait(due);
+        assert!(waited < 10_000, "a small table is swept within seconds");
+    }
+    rig.now = rig.now.plus(u32::MAX - waited + 1);
+    assert_eq!(rig.ask(INSIDE_PORT, &count(port::READ)).header.kind, Kind::Lease);
+}
+
+#[test]
+fn a_key_goes_to_its_shard() {
+    let mut config = config();
+    let store =
+        |shard: u8| StorePath { address: Ipv4Addr::new(172, 16, 1, shard), mac: STORE_MAC, port: STORE_PORT };
+    config.stores = (0..4).map(store).collect();
+    let mut rig = Rig::<nat::App>::with(config, tables());
+    let shard_of_sent = |rig: &mut Rig<nat::App>, source| {
+        let sent = rig.send(INSIDE_PORT, &udp_out(source));
+        let to = Packet::parse(&sent[0].1).expect("a message").ipv4.expect("IPv4").dst;
+        to.octets()[3]
+    };
+    let mut seen = [0; 4];
+    for source in 0..100 {
+        let key = Endpoint { addr: CLIENT, port: source, protocol: UDP };
+        let shard = fixed::shard_of(fixed::key_hash(&key), 4) as u8;
+        assert_eq!(shard_of_sent(&mut rig, source), shard);
+        seen[usize::from(shard)] += 1;
+    }
+    assert!(seen.iter().all(|count| *count > 10), "{seen:?}");
+
+    let moved = StorePath { address: Ipv4Addr::new(172, 16, 1, 77), ..store(0) };
+    (0..4).for_each(|shard| rig.switch.set_store(shard, moved));
+    assert_eq!(shard_of_sent(&mut rig, 5), 77, "the new head");
 }
 
 #[test]
