@@ -1,5 +1,9 @@
 //! What rustc shows to an author, and what it makes of the reference program.
 
+#[path = "pass/arithmetic.rs"]
+#[expect(dead_code, unreachable_pub, reason = "the program is a case of its own below")]
+mod arithmetic;
+mod differential;
 #[path = "pass/nat.rs"]
 #[expect(dead_code, unreachable_pub, reason = "the program is a case of its own below")]
 mod program;

@@ -38,7 +38,7 @@ fn binary(item: &ExprBinary) -> Option<TokenStream> {
     let (function, assigns) = function(&item.op)?;
     let span = item.op.span();
     let function = Ident::new(function, span);
-    let (left, right) = (&item.left, &item.right);
+    let (left, right) = (bare(&item.left), bare(&item.right));
     if !assigns {
         return Some(quote_spanned!(span=> ::redplane_sdk::ops::#function(#left, #right)));
     }
@@ -53,6 +53,14 @@ fn binary(item: &ExprBinary) -> Option<TokenStream> {
         let #place = &mut #left;
         *#place = ::redplane_sdk::ops::#function(*#place, #value);
     }))
+}
+
+/// Without parentheses, which an argument does not need: rustc would warn about them.
+fn bare(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Paren(paren) => bare(&paren.expr),
+        other => other,
+    }
 }
 
 fn mixed(span: Span) -> Span {
@@ -89,10 +97,10 @@ fn is_plain_place(expr: &Expr) -> bool {
 
 /// `a as T` between any two integer widths. A literal has the type that `as` gives it.
 fn cast(item: &ExprCast) -> Option<TokenStream> {
-    let (value, ty) = (&item.expr, &item.ty);
+    let (value, ty) = (bare(&item.expr), &item.ty);
     let span = item.as_token.span;
     let target = types::simple_name(ty).and_then(|name| types::named(&name));
-    match (&**value, target) {
+    match (value, target) {
         (Expr::Lit(_), Some(target)) if types::is_primitive(target) => None,
         (Expr::Lit(_), Some(_)) => Some(quote_spanned!(span=> ::redplane_sdk::ops::cast::<u64, #ty>(#value))),
         (_, Some(_)) => Some(quote_spanned!(span=> ::redplane_sdk::ops::cast::<_, #ty>(#value))),
