@@ -31,7 +31,7 @@ control {{ control.name }}(inout headers_t hdr, inout metadata_t meta) {
         {{ table.assignment }}
     }
     table {{ table.name }} {
-        key                  = { {{ table.key }} : {{ table.matching }} @name("{{ table.key_name }}"); }    // {{ table.key_bits }} bits
+        key                  = { {{ table.key }} : {{ table.matching }} @name("{{ table.key_name }}"); }    // {{ table.key_bits }}
         actions              = { {{ table.action }}; }
         const default_action = {{ table.action }}(0);
         size                 = {{ table.size }};

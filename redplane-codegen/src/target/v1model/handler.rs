@@ -30,7 +30,8 @@ pub(super) struct TableView {
     pub(super) assignment: String,
     pub(super) key: String,
     pub(super) key_name: String,
-    pub(super) key_bits: u16,
+    /// `32 bits`.
+    pub(super) key_bits: String,
     pub(super) matching: &'static str,
     pub(super) size: String,
 }
@@ -382,7 +383,11 @@ impl<'a> Lowering<'a> {
             action,
             key: expr::bits(self.app, key),
             key_name: "key".to_owned(),
-            key_bits: table.key.bits(),
+            key_bits: if table.key.bits() == 1 {
+                "1 bit".to_owned()
+            } else {
+                format!("{} bits", table.key.bits())
+            },
             matching: match table.matching {
                 Match::Exact => "exact",
                 Match::Lpm => "lpm",
