@@ -10,7 +10,7 @@ use redplane_sdk::packet::Packet;
 use redplane_sdk::protocol::{Lease, SlotTable, SwitchIdentity, Ticks};
 use redplane_sdk::{App, StateHandle, Verdict};
 
-use crate::arithmetic::arithmetic::App as Native;
+use crate::arithmetic_app::arithmetic::App as Native;
 
 /// xorshift64*: reproducible packets.
 struct Random(u64);

@@ -2,7 +2,7 @@
 
 #[path = "pass/arithmetic.rs"]
 #[expect(dead_code, unreachable_pub, reason = "the program is a case of its own below")]
-mod arithmetic;
+mod arithmetic_app;
 mod differential;
 #[path = "pass/nat.rs"]
 #[expect(dead_code, unreachable_pub, reason = "the program is a case of its own below")]
