@@ -6,4 +6,10 @@ mod nat_app;
 
 pub use nat_app::nat;
 
-include!(concat!(env!("OUT_DIR"), "/nat_agreement.rs"));
+/// Compiles only if `build.rs` saw the same program as the macro.
+#[expect(unused_qualifications, reason = "the file names the app from where it is included")]
+mod agreement {
+    use super::nat;
+
+    include!(concat!(env!("OUT_DIR"), "/nat_agreement.rs"));
+}

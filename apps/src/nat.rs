@@ -74,25 +74,20 @@ pub mod nat {
             let Some(other) = cx.binding.find(Endpoint { addr, port, protocol: quote.protocol })? else {
                 return cx.drop("unsolicited");
             };
-            if let Some(echo) = &mut pkt.inner_icmp {
+            if let Some(ports) = &mut pkt.inner_ports {
+                if from_inside { ports.dst = other.port } else { ports.src = other.port }
+            } else if let Some(echo) = &mut pkt.inner_icmp {
                 echo.identifier = other.port;
             }
             if from_inside {
                 ip.src = other.addr;
                 quote.dst = other.addr;
-                if let Some(ports) = &mut pkt.inner_ports {
-                    ports.dst = other.port;
-                }
             } else {
                 ip.dst = other.addr;
                 quote.src = other.addr;
-                if let Some(ports) = &mut pkt.inner_ports {
-                    ports.src = other.port;
-                }
             }
             return if from_inside && to_public { cx.recirculate() } else { cx.forward() };
         }
-
         let port = if let Some(ports) = &pkt.ports {
             if from_inside { ports.src } else { ports.dst }
         } else if let Some(echo) = &pkt.icmp {

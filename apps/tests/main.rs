@@ -1,5 +1,6 @@
 //! Tests of the apps and the demo, in one binary.
 
+mod agreement;
 mod checksums;
 mod demo;
 mod dissector;

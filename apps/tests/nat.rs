@@ -204,7 +204,8 @@ fn an_exhausted_pool_refuses_cleanly() {
 /// RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 5508 REQ-2.
 #[test]
 fn a_mapping_stays_for_its_idle_time_and_then_goes() {
-    let cases: [(fn(End, End) -> Vec<u8>, u64); 2] = [(udp, 300), (tcp, 2 * 3600 + 240)];
+    type Make = fn(End, End) -> Vec<u8>;
+    let cases: [(Make, u64); 2] = [(udp, 300), (tcp, 2 * 3600 + 240)];
     for (make, idle) in cases {
         let mut nat = nat();
         let (public, _) = ends(&one(&mut nat, &make((A, 5000), (X, 53))));
@@ -243,7 +244,7 @@ fn what_cannot_be_translated_is_dropped_for_a_reason() {
     dropped(&mut nat, &options, "not_translatable");
     let timestamp = icmp(A, X, Icmpv4Type::Unknown { type_u8: 13, code_u8: 0, bytes5to8: [0; 4] }, &[0; 12]);
     dropped(&mut nat, &timestamp, "icmp_kind");
-    dropped(&mut nat, &udp((A, 5000), (B, 53)).split_at(30).0.to_vec(), "parse_error");
+    dropped(&mut nat, &udp((A, 5000), (B, 53))[..30], "parse_error");
     let last_hop = with_header(&good, |header| header.time_to_live = 1);
     dropped(&mut nat, &last_hop, "ttl_expired");
 }

@@ -123,7 +123,8 @@ impl<A: App> Twin<'_, A> {
         packet: &Packet,
     ) -> (Handled, Packet, Pass<A::Key, A::State>) {
         let mut after = packet.clone();
-        let mut pass = Pass { reached: None, value: A::State::decode(&vec![0; A::State::LEN]), written: false };
+        let mut pass =
+            Pass { reached: None, value: A::State::decode(&vec![0; A::State::LEN]), written: false };
         let state = StateHandle::new(slots, absent, NOW, &mut pass);
         let handled = A::handle(&mut after, state, self.tables, PORT);
         (handled, after, pass)
@@ -191,22 +192,29 @@ fn packet() -> impl Strategy<Value = Packet> {
     );
     let ends = (address(), address(), address(), address());
     (headers, ends, any::<[u8; 20]>(), any::<[u8; 20]>(), any::<[u8; 40]>()).prop_map(
-        |((ether_type, protocol, kind, quoted, fragment), (src, dst, inner_src, inner_dst), outer, inner, rest)| {
+        |(
+            (ether_type, protocol, kind, quoted, fragment),
+            (src, dst, inner_src, inner_dst),
+            outer,
+            inner,
+            rest,
+        )| {
             let mut frame = vec![2; 12];
             frame.extend(ether_type.to_be_bytes());
-            let mut ip = |noise: [u8; 20], protocol: u8, src: Ipv4Addr, dst: Ipv4Addr, len: u16, fragment: u16| {
-                let mut header = noise;
-                header[0] = 0x45;
-                header[2..4].copy_from_slice(&len.to_be_bytes());
-                header[6..8].copy_from_slice(&fragment.to_be_bytes());
-                header[9] = protocol;
-                header[10..12].fill(0);
-                header[12..16].copy_from_slice(&src.octets());
-                header[16..20].copy_from_slice(&dst.octets());
-                let checksum = redplane_sdk::checksum::checksum(&header);
-                header[10..12].copy_from_slice(&checksum.to_be_bytes());
-                frame.extend(header);
-            };
+            let mut ip =
+                |noise: [u8; 20], protocol: u8, src: Ipv4Addr, dst: Ipv4Addr, len: u16, fragment: u16| {
+                    let mut header = noise;
+                    header[0] = 0x45;
+                    header[2..4].copy_from_slice(&len.to_be_bytes());
+                    header[6..8].copy_from_slice(&fragment.to_be_bytes());
+                    header[9] = protocol;
+                    header[10..12].fill(0);
+                    header[12..16].copy_from_slice(&src.octets());
+                    header[16..20].copy_from_slice(&dst.octets());
+                    let checksum = redplane_sdk::checksum::checksum(&header);
+                    header[10..12].copy_from_slice(&checksum.to_be_bytes());
+                    frame.extend(header);
+                };
             ip(outer, protocol, src, dst, 88, fragment);
             if protocol == 1 && matches!(kind, 3 | 11) {
                 frame.extend([kind, 1, 2, 3, 4, 5, 6, 7]);

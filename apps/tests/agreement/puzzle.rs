@@ -55,7 +55,8 @@ pub mod puzzle {
                 part = part >> 1;
             }
         }
-        let mix = if let Some(ports) = &pkt.ports { (ports.src ^ ports.dst) & MASK } else { ip.total_len - 7 };
+        let mix =
+            if let Some(ports) = &pkt.ports { (ports.src ^ ports.dst) & MASK } else { ip.total_len - 7 };
         if ip.dscp > u6::new(40) && !(ip.ecn == u2::new(3)) || class == 9 {
             let Some(mut known) = cx.known.find(Host { addr: ip.dst, part })? else {
                 return cx.to(3);
