@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use redplane_sdk::packet::Packet;
 
 use super::oracle::any_frame;
-use crate::frames::{icmp_error, wrong_checksums};
+use crate::frames::{Frame, icmp_error, wrong_checksums};
 
 /// Changes to a packet's fields, each or none.
 #[derive(Clone, Debug)]
@@ -146,8 +146,23 @@ fn ones_add(a: u16, b: u16) -> u16 {
 }
 
 #[test]
+fn lengths_are_covered_too() {
+    // What is cut off is zero, so that only the lengths change the sums.
+    let ends = ((Ipv4Addr::LOCALHOST, 1), (Ipv4Addr::BROADCAST, 2));
+    for frame in [Frame::udp(ends.0, ends.1, b"ab\0\0"), Frame::tcp(ends.0, ends.1, b"ab\0\0")] {
+        let frame = frame.build();
+        let mut packet = Packet::parse(&frame).expect("etherparse made it");
+        packet.ipv4.as_mut().expect("IPv4").total_len -= 2;
+        if let Some(udp) = &mut packet.udp {
+            udp.length -= 2;
+        }
+        assert_eq!(wrong_checksums(&deparse(&packet, &frame)), Vec::<&str>::new());
+    }
+}
+
+#[test]
 fn a_header_that_was_taken_away_goes_out_as_it_came() {
-    let frame = crate::frames::Frame::udp((Ipv4Addr::LOCALHOST, 1), (Ipv4Addr::BROADCAST, 2), b"x").build();
+    let frame = Frame::udp((Ipv4Addr::LOCALHOST, 1), (Ipv4Addr::BROADCAST, 2), b"x").build();
     let mut packet = Packet::parse(&frame).expect("etherparse made it");
     packet.ipv4 = None;
     packet.icmp = Some(Default::default());
