@@ -1,13 +1,14 @@
 //! The native code, which rustc made of an app's text, and the IR, of which every target is made, do the same to every
 //! packet: same lease point and key, same headers, same state, same verdict.
 
-mod puzzle;
+mod app;
 
 use std::net::Ipv4Addr;
 
-use apps::nat::nat;
+use app::puzzle;
+use apps::nat;
 use proptest::prelude::*;
-use puzzle::puzzle;
+
 use redplane_codegen::interpret::{Machine, Outcome};
 use redplane_codegen::ir::{self, Mode, Record};
 use redplane_codegen::packet::HEADERS;
@@ -184,11 +185,11 @@ fn address() -> impl Strategy<Value = Ipv4Addr> {
 /// A frame that parses: the fields that decide what follows come from few values, all others are random.
 fn packet() -> impl Strategy<Value = Packet> {
     let headers = (
-        prop::sample::select(vec![0x0800u16, 0x0800, 0x0800, 0x0800, 0x86dd, 0x0806]),
+        prop::sample::select(vec![0x0800u16, 0x0800, 0x0800, 0x0800, 0x0800, 0x0800, 0x0800, 0x86dd, 0x0806]),
         prop::sample::select(vec![6u8, 17, 1, 1, 47]),
         prop::sample::select(vec![0u8, 8, 3, 11, 13]),
         prop::sample::select(vec![6u8, 17, 1, 47]),
-        prop::sample::select(vec![0u16, 0, 0, 0, 0x2000, 0x0005]),
+        prop::sample::select(vec![0u16, 0, 0, 0, 0, 0, 0, 0x2000, 0x0005]),
     );
     let ends = (address(), address(), address(), address());
     (headers, ends, any::<[u8; 20]>(), any::<[u8; 20]>(), any::<[u8; 40]>()).prop_map(
@@ -243,7 +244,7 @@ fn ipv4(bits: u128) -> Ipv4Addr {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_nat_does_natively_what_its_ir_says(packet in packet(), addr in address(), port: u16) {
@@ -269,7 +270,7 @@ proptest! {
         for (host, class) in HOSTS.into_iter().zip([1, 4, 3, 9, 0]) {
             tables.class.insert(host, 32, class).unwrap();
         }
-        let ir = compile(include_str!("puzzle.rs"), "puzzle");
+        let ir = compile(include_str!("app.rs"), "puzzle");
         let lookup = |_: usize, key: u128| u128::from(tables.class.lookup(ipv4(key)));
         let twin = Twin::<puzzle::App> { ir: &ir, tables: &tables, lookup: &lookup };
         twin.agree(&packet, puzzle::Known { count, mix, phase: u3::new(phase), open, peer });

@@ -1,6 +1,7 @@
 //! An app that does a little of everything the language has, to be run in two ways.
 
 /// Of no use to anybody.
+#[expect(unreachable_pub, reason = "an app is written as a library would write it")]
 #[redplane_sdk::app(id = 9)]
 pub mod puzzle {
     use redplane_sdk::prelude::*;
