@@ -146,6 +146,8 @@ def main():
                     expect(number, "destination port", old_ports[1], new_ports[1])
             else:
                 private = back.get((protocol, old.dst, old_ports[1]))
+                if is_inside(old.dst):  # Captured where no NAT was: it comes to where it was going.
+                    private = (protocol, old.dst, old_ports[1])
                 expect(number, "destination", private, (protocol, new.dst, new_ports[1]))
                 expect(number, "source", old.src, new.src)
                 if protocol != 1:
@@ -160,6 +162,8 @@ def main():
                 expect(number, "quoted source", old_quote.src, new_quote.src)
             else:
                 private = back.get((protocol, old_quote.src, old_ports[0]))
+                if is_inside(old_quote.src):
+                    private = (protocol, old_quote.src, old_ports[0])
                 expect(number, "quoted source", private, (protocol, new_quote.src, new_ports[0]))
                 expect(number, "destination", private and private[1], new.dst)
                 expect(number, "quoted destination", old_quote.dst, new_quote.dst)

@@ -36,17 +36,53 @@ fn kernel_traffic_comes_out_whole() {
     }
 }
 
+/// As the same traffic would look on a link without a NAT: what inside sends as it was, what it gets translated.
+#[test]
+fn a_capture_from_a_link_without_nat_goes_through_too() {
+    let beside = translated("beside");
+    let before = capture::read(fixture("kernel.pcap").as_ref()).unwrap();
+    let after = capture::read(Path::new(&beside)).unwrap();
+    let (path, _) = program("without", &["--version"]);
+    let link = path.join("link.pcap");
+    let mut writer = capture::Writer::create(&link).unwrap();
+    for (old, new) in before.iter().filter(|frame| is_ipv4(frame)).zip(&after) {
+        let from_inside = old.bytes[26] == 10;
+        writer.write(old.at, if from_inside { &old.bytes } else { &new.bytes }).unwrap();
+    }
+    writer.finish().unwrap();
+    let (_, output) = program("without", &["--json", "--pcap", "link.pcap", "--out", "out.pcap"]);
+    let counts: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(counts["frames"]["written"], 79);
+    assert!(counts["frames"]["readdressed"].as_u64() > Some(30));
+    let out = path.join("out.pcap");
+    let translated = capture::read(&out).unwrap();
+    for (number, (again, first)) in translated.iter().zip(&after).enumerate() {
+        assert_eq!(wrong(&again.bytes), [] as [String; 0], "frame {}", number + 1);
+        // Addresses and ports are those of the first run; the TTL of what came in is one less, twice.
+        assert_eq!(again.bytes[26..34], first.bytes[26..34], "frame {}", number + 1);
+        assert_eq!(again.bytes[34..].len(), first.bytes[34..].len());
+    }
+    if is_there("/usr/bin/python3", &["-c", "import scapy"]) {
+        check_with_scapy(link.to_str().unwrap(), out.to_str().unwrap());
+    }
+}
+
+fn check_with_scapy(before: &str, after: &str) {
+    let script = format!("{}/tests/check_pcap.py", env!("CARGO_MANIFEST_DIR"));
+    let check = Command::new("/usr/bin/python3")
+        .args([&script, before, after, PUBLIC, "10.0.0.0/8"])
+        .output()
+        .unwrap();
+    assert!(check.status.success(), "{}{}", text(&check), String::from_utf8_lossy(&check.stderr));
+    println!("{}", text(&check));
+}
+
 #[test]
 fn scapy_agrees() {
     if !is_there("/usr/bin/python3", &["-c", "import scapy"]) {
         return;
     }
-    let script = format!("{}/tests/check_pcap.py", env!("CARGO_MANIFEST_DIR"));
-    let out = translated("scapy");
-    let arguments = [&script, &fixture("kernel.pcap"), &out, PUBLIC, "10.0.0.0/8"];
-    let check = Command::new("/usr/bin/python3").args(arguments).output().unwrap();
-    assert!(check.status.success(), "{}", text(&check));
-    println!("{}", text(&check));
+    check_with_scapy(&fixture("kernel.pcap"), &translated("scapy"));
 }
 
 #[test]

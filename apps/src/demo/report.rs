@@ -171,10 +171,19 @@ impl fmt::Display for Report {
         if self.packets.dropped.is_empty() {
             row(f, "", "dropped", 0)?;
         }
-        row(f, "outage, ms", "p50 of those that completed", self.outage_ms.p50)?;
+        row(f, "outage, ms", "p50", self.outage_ms.p50)?;
         row(f, "", "p99", self.outage_ms.p99)?;
         row(f, "", "max", self.outage_ms.max)?;
-        row(f, "virtual time, ms", "", self.duration_ms)
+        row(f, "virtual time, ms", "", self.duration_ms)?;
+        writeln!(f)?;
+        writeln!(
+            f,
+            "  Outage: silence at the receiving end around a failure, of connections that completed. TCP sends a lost"
+        )?;
+        writeln!(
+            f,
+            "  segment again after 1 000 ms at the earliest (RFC 6298); a switch has the state back after a lease."
+        )
     }
 }
 

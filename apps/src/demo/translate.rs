@@ -1,23 +1,28 @@
 //! `--pcap`: a capture through the NAT, with its state in a store within this process.
+//!
+//! The capture may come from beside a NAT, with replies to its public address, or from a link without one, with replies
+//! to the hosts themselves. There the other side would have answered to the public end, had a NAT been in between, so
+//! such a frame is addressed to that end before it goes in.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use redplane_sdk::packet::MacAddr;
+use backend_store::{Delivery, EmbeddedStore, StoreDestination, StoreSettings};
+use redplane_sdk::packet::{MacAddr, Packet};
 use redplane_sdk::pipeline::{NextHop, Output, Route, StorePath, Switch, SwitchConfig};
-use redplane_sdk::protocol::chain::{Configuration, NodeId};
-use redplane_sdk::protocol::node::{Destination, Node, Shard};
-use redplane_sdk::protocol::{Lease, SwitchIdentity, Ticks, Time};
+use redplane_sdk::protocol::wire::UDP_PORT;
+use redplane_sdk::protocol::{Fixed, Lease, SwitchIdentity, Ticks, Time};
 use redplane_sdk::{App as _, app};
 use serde::Serialize;
 
 use super::capture::{self, Writer};
 use super::connection::Micros;
 use super::datagram::Datagram;
-use crate::nat::{App, Pool, Tables};
+use crate::nat::{App, Binding, Endpoint, Pool, Tables};
 
 const INSIDE: u16 = 0;
 const OUTSIDE: u16 = 1;
@@ -55,12 +60,20 @@ pub struct Frames {
     pub read: u64,
     /// In the output.
     pub written: u64,
+    /// From outside to an inside host, and sent to its public end instead.
+    pub readdressed: u64,
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Frames { read, written } = self.frames;
+        let Frames { read, written, readdressed } = self.frames;
         writeln!(f, "{}: {read} frames read, {written} written, {} leases", self.app, self.leases)?;
+        if readdressed > 0 {
+            writeln!(
+                f,
+                "  {readdressed} were answers to inside hosts, and went to their public ends instead"
+            )?;
+        }
         for (reason, count) in &self.dropped {
             writeln!(f, "  dropped: {reason:<24}{count:>10}")?;
         }
@@ -95,7 +108,8 @@ pub fn run(input: &Path, output: &Path, inside: &[String], public: Ipv4Addr) -> 
     }
     writer.finish()?;
     counts.frames.read = frames.len() as u64;
-    counts.leases = nat.store.statistics().generations;
+    counts.frames.readdressed = nat.readdressed;
+    counts.leases = nat.store.statistics().protocol.generations;
     counts.dropped = nat.dropped();
     Ok(counts)
 }
@@ -110,12 +124,13 @@ fn parse_prefix(text: &str) -> Result<(Ipv4Addr, u8)> {
     }
 }
 
-/// The NAT in one place: a switch, and a store of one node.
+/// The NAT in one place: a switch and its store.
 pub struct Nat {
     switch: Switch<App>,
-    store: Node,
+    store: EmbeddedStore,
     output: Output,
     now: Micros,
+    readdressed: u64,
 }
 
 impl Nat {
@@ -134,12 +149,12 @@ impl Nat {
             tables.public.insert(*address, 32, true).with_context(|| format!("public address {address}"))?;
         }
         let config = config(lease, inside);
-        let shard = Shard { index: 0, count: 1 };
-        let mut store = Node::new(NodeId(0), shard, lease, vec![app::creator::<App>(pool)]);
-        let alone = Configuration { epoch: 1, members: vec![NodeId(0)], joining: None };
-        store.reconfigure(alone, Time(0));
+        let settings =
+            StoreSettings { lease, delivery: Delivery::Internal(Duration::ZERO), ..StoreSettings::default() };
+        let creator: backend_store::AppFactory = Box::new(move || app::creator::<App>(pool.clone()));
+        let store = EmbeddedStore::new(settings, vec![creator], Time::ZERO)?;
         let switch = Switch::new(config, tables, Ticks::from_micros(0))?;
-        Ok(Nat { switch, store, output: Output::new(), now: 0 })
+        Ok(Nat { switch, store, output: Output::new(), now: 0, readdressed: 0 })
     }
 
     /// Moves the clock to `now`, and lets all deadlines before it pass.
@@ -165,13 +180,47 @@ impl Nat {
     /// The frames that leave the NAT because of this one.
     pub fn translate(&mut self, frame: &[u8]) -> Vec<Vec<u8>> {
         let mut left = Vec::new();
-        let from_inside = redplane_sdk::packet::Packet::parse(frame).is_ok_and(|packet| {
-            packet.ipv4.is_some_and(|ipv4| self.switch.tables_mut().inside.lookup(ipv4.src))
-        });
+        let packet = Packet::parse(frame).ok();
+        let from_inside =
+            packet.as_ref().is_some_and(|packet| self.is_inside(packet.ipv4.map(|ipv4| ipv4.src)));
+        let readdressed =
+            if from_inside { None } else { packet.and_then(|packet| self.readdress(packet, frame)) };
+        self.readdressed += u64::from(readdressed.is_some());
         let port = if from_inside { INSIDE } else { OUTSIDE };
+        let frame = readdressed.as_deref().unwrap_or(frame);
         self.switch.process(port, frame, Ticks::from_micros(self.now), &mut self.output);
         self.exchange(&mut left);
         left
+    }
+
+    fn is_inside(&mut self, address: Option<Ipv4Addr>) -> bool {
+        address.is_some_and(|address| self.switch.tables_mut().inside.lookup(address))
+    }
+
+    /// The same frame to the public end, if it is for an inside host that has one.
+    fn readdress(&mut self, mut packet: Packet, frame: &[u8]) -> Option<Vec<u8>> {
+        let ipv4 = packet.ipv4.as_mut()?;
+        if !self.is_inside(Some(ipv4.dst)) {
+            return None;
+        }
+        let quote = packet.inner_ipv4.as_mut();
+        let (ports, echo) = match &quote {
+            Some(_) => (packet.inner_ports.as_mut().map(|ports| &mut ports.src), packet.inner_icmp.as_mut()),
+            None => (packet.ports.as_mut().map(|ports| &mut ports.dst), packet.icmp.as_mut()),
+        };
+        let port = ports.or(echo.map(|echo| &mut echo.identifier))?;
+        let protocol = quote.as_ref().map_or(ipv4.protocol, |quote| quote.protocol);
+        let mut key = [0; Endpoint::LEN];
+        Endpoint { addr: ipv4.dst, port: *port, protocol }.encode(&mut key);
+        let record = self.store.record(self.store.head(0)?, App::ID, &key)?;
+        let public = Binding::decode(&record.value);
+        (ipv4.dst, *port) = (public.addr, public.port);
+        if let Some(quote) = quote {
+            quote.src = public.addr;
+        }
+        let mut readdressed = Vec::with_capacity(frame.len());
+        packet.deparse(frame, &mut readdressed);
+        Some(readdressed)
     }
 
     /// Dropped frames, by reason.
@@ -193,9 +242,11 @@ impl Nat {
                 }
             }
             self.output.clear();
-            let from = SocketAddrV4::new(STORE_ADDRESS, redplane_sdk::protocol::wire::UDP_PORT);
+            // The messages from node to node take no time, but they take this call.
+            self.store.handle_timeout(Time(self.now));
+            let from = SocketAddrV4::new(STORE_ADDRESS, UDP_PORT);
             while let Some(transmit) = self.store.poll_transmit() {
-                if let Destination::Switch(to) = transmit.to {
+                if let StoreDestination::Switch(to) = transmit.to {
                     let answer = Datagram { from, to, payload: &transmit.bytes }.to_frame([0; 6], [0; 6]);
                     self.switch.process(STORE, &answer, Ticks::from_micros(self.now), &mut self.output);
                 }
