@@ -35,7 +35,8 @@ macro_rules! codes {
 
 codes! {
     APP_ID = "RP0001", "the app has no usable id",
-        "The wire header carries the app's id, so that a store which serves several apps tells them apart. It is 16 bits; 0 stands for no app.",
+        "The wire header carries the app's id, so that a store which serves several apps tells them apart. It is 16 bits; \
+         0 stands for no app.",
         "#[redplane_sdk::app(id = 0)]\npub mod nat { .. }",
         "#[redplane_sdk::app(id = 1)]\npub mod nat { .. }";
     UNKNOWN_OPTION = "RP0002", "an attribute has an option that does not exist",
@@ -47,7 +48,8 @@ codes! {
         "#[table(size = 64, size = 128)]",
         "#[table(size = 128)]";
     WRONG_ITEM = "RP0004", "an attribute stands on an item where it means nothing",
-        "Keys and states are structs, tables are type aliases, handlers are functions, an app is a module with its body in place.",
+        "Keys and states are structs, tables are type aliases, handlers are functions, an app is a module \
+         with its body in place.",
         "#[key]\npub enum Flow { .. }",
         "#[key]\npub struct Flow { .. }";
     DUPLICATE_ROLE = "RP0005", "two keys, states, handlers, or one item with two roles",
@@ -71,7 +73,8 @@ codes! {
         "#[state(slots = 1024)]",
         "#[state(key = Flow, slots = 1024)]";
     SLOTS = "RP0010", "the number of slots is not possible",
-        "The low bits of the key's hash choose the slot, so the number is a power of two; registers are set aside when the program is loaded, so it is bounded.",
+        "The low bits of the key's hash choose the slot, so the number is a power of two; registers \
+         are set aside when the program is loaded, so it is bounded.",
         "#[state(key = Flow, slots = 1000)]",
         "#[state(key = Flow, slots = 1024)]";
     IDLE = "RP0011", "the idle time is not possible",

@@ -57,7 +57,7 @@
 //!         translate(packet, &mut Context { binding: state, inside: &tables.inside, ingress_port })
 //!     }
 //!     fn create(key: &Endpoint, records: &mut Creation<'_, Endpoint, Binding>, config: &Pool)
-//!         -> Result<Binding, Refusal> { bind(key, records, config) }       // without on_create: Ok(::redplane_sdk::protocol::Fixed::zero())
+//!         -> Result<Binding, Refusal> { bind(key, records, config) } // or Ok(Fixed::zero())
 //! }
 //! ```
 //!

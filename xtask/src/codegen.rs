@@ -29,7 +29,8 @@ fn compare(fresh: &BTreeMap<PathBuf, Vec<u8>>, committed: &BTreeMap<PathBuf, Vec
     if fresh.is_empty() {
         bail!("no app was found in apps/src, so there is nothing to compare");
     }
-    let mut stale: Vec<_> = fresh.iter().filter(|(path, bytes)| committed.get(*path) != Some(bytes)).collect();
+    let mut stale: Vec<_> =
+        fresh.iter().filter(|(path, bytes)| committed.get(*path) != Some(bytes)).collect();
     stale.extend(committed.iter().filter(|(path, _)| !fresh.contains_key(*path)));
     if stale.is_empty() {
         println!("p4-out is fresh: {} files", fresh.len());
@@ -38,7 +39,10 @@ fn compare(fresh: &BTreeMap<PathBuf, Vec<u8>>, committed: &BTreeMap<PathBuf, Vec
     for (path, _) in &stale {
         eprintln!("stale: p4-out/{}", path.display());
     }
-    bail!("{} files of p4-out are not what the compiler emits now; refresh them with `{REFRESH}`", stale.len())
+    bail!(
+        "{} files of p4-out are not what the compiler emits now; refresh them with `{REFRESH}`",
+        stale.len()
+    )
 }
 
 fn replace(
@@ -71,7 +75,8 @@ fn files(folder: &Path) -> anyhow::Result<BTreeMap<PathBuf, Vec<u8>>> {
             if entry.file_type()?.is_dir() {
                 open.push(path);
             } else {
-                let bytes = fs::read(entry.path()).with_context(|| format!("cannot read {}", entry.path().display()))?;
+                let bytes = fs::read(entry.path())
+                    .with_context(|| format!("cannot read {}", entry.path().display()))?;
                 found.insert(path, bytes);
             }
         }

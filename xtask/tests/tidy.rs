@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
-/// Characters in a line of Rust: rustfmt's width, and room for a string it cannot break.
-const LINE_MAX: usize = 120;
+/// Characters in a line of Rust: the width of rustfmt.toml, and room for comments and strings, which it does not break.
+const LINE_MAX: usize = 130;
 /// Lines in a function: what one screen shows.
 const FUNCTION_LINES_MAX: usize = 70;
 
@@ -28,7 +28,10 @@ fn texts(endings: &[&str]) -> Vec<(PathBuf, String)> {
                     open.push(path);
                 }
             } else if endings.iter().any(|ending| name.ends_with(ending)) {
-                found.push((path.strip_prefix(root()).unwrap().to_path_buf(), fs::read_to_string(&path).unwrap()));
+                found.push((
+                    path.strip_prefix(root()).unwrap().to_path_buf(),
+                    fs::read_to_string(&path).unwrap(),
+                ));
             }
         }
     }
@@ -44,12 +47,23 @@ fn assert_none(findings: &[String]) {
 #[test]
 fn lines_fit_the_screen_and_hold_no_leftovers() {
     // Spelled in two halves so that this file does not find itself.
-    let leftovers = [concat!("dbg", "!("), concat!("to", "do!("), concat!("unimpl", "emented!("), concat!("FIX", "ME"), concat!("XX", "X")];
+    let leftovers = [
+        concat!("dbg", "!("),
+        concat!("to", "do!("),
+        concat!("unimpl", "emented!("),
+        concat!("FIX", "ME"),
+        concat!("XX", "X"),
+    ];
     let mut findings = Vec::new();
     for (path, text) in texts(&[".rs"]) {
         for (index, line) in text.lines().enumerate() {
             if line.chars().count() > LINE_MAX {
-                findings.push(format!("{}:{}: {} characters, at most {LINE_MAX}", path.display(), index + 1, line.chars().count()));
+                findings.push(format!(
+                    "{}:{}: {} characters, at most {LINE_MAX}",
+                    path.display(),
+                    index + 1,
+                    line.chars().count()
+                ));
             }
             for leftover in leftovers.iter().filter(|leftover| line.contains(**leftover)) {
                 findings.push(format!("{}:{}: `{leftover}`", path.display(), index + 1));
@@ -61,7 +75,8 @@ fn lines_fit_the_screen_and_hold_no_leftovers() {
 
 #[test]
 fn no_file_names_a_path_of_some_machine() {
-    let homes = [concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/opt/p4", "build")];
+    let homes =
+        [concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/opt/p4", "build")];
     let mut findings = Vec::new();
     for (path, text) in texts(&[".rs", ".md", ".toml", ".p4", ".json", ".lua", ".py", ".stderr"]) {
         for (index, line) in text.lines().enumerate() {
@@ -83,7 +98,10 @@ impl Functions<'_> {
         let lines = block.span().end().line - block.span().start().line + 1;
         if lines > FUNCTION_LINES_MAX {
             let start = name.span().start().line;
-            self.findings.push(format!("{}:{start}: `{name}` has {lines} lines, at most {FUNCTION_LINES_MAX}", self.path.display()));
+            self.findings.push(format!(
+                "{}:{start}: `{name}` has {lines} lines, at most {FUNCTION_LINES_MAX}",
+                self.path.display()
+            ));
         }
     }
 }
@@ -115,7 +133,17 @@ fn functions_fit_the_screen() {
 
 #[test]
 fn the_protocol_has_no_io_no_clock_and_no_runtime() {
-    let banned = ["std::net::UdpSocket", "std::net::Tcp", "UdpSocket", "Instant::now", "SystemTime", "std::fs", "std::thread", "tokio", "unsafe "];
+    let banned = [
+        "std::net::UdpSocket",
+        "std::net::Tcp",
+        "UdpSocket",
+        "Instant::now",
+        "SystemTime",
+        "std::fs",
+        "std::thread",
+        "tokio",
+        "unsafe ",
+    ];
     let mut findings = Vec::new();
     for (path, text) in texts(&[".rs"]) {
         if !path.starts_with("redplane-protocol/src") {
@@ -135,7 +163,15 @@ fn the_protocol_has_no_io_no_clock_and_no_runtime() {
 
 #[test]
 fn dependencies_point_one_way() {
-    let ours = ["redplane-protocol", "redplane-codegen", "redplane-macros", "redplane-sdk", "backend-store", "apps", "xtask"];
+    let ours = [
+        "redplane-protocol",
+        "redplane-codegen",
+        "redplane-macros",
+        "redplane-sdk",
+        "backend-store",
+        "apps",
+        "xtask",
+    ];
     let allowed: &[(&str, &[&str])] = &[
         ("redplane-protocol", &[]),
         ("redplane-codegen", &[]),

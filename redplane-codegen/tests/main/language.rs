@@ -164,7 +164,8 @@ fn find_in_both_forms() {
     check(
         "",
         "let key = Flow { addr: ip.dst, port: 1 };
-         if let Some(count) = cx.count.find(key)? { *count = Count { packets: count.packets, port: 9 }; } else { return cx.drop(\"new\"); }
+         if let Some(count) = cx.count.find(key)? { *count = Count { packets: count.packets, port: 9 }; }
+         else { return cx.drop(\"new\"); }
          cx.forward()",
         "
           key_addr = ipv4.dst
@@ -199,7 +200,8 @@ fn right_sides_with_statements_run_only_when_they_do() {
 
 #[test]
 fn comments_and_layout_do_not_change_the_hash() {
-    let tight = "#[app(id=1)] mod a{#[key]struct K{x:u8}#[state(key=K)]struct S{y:u8}#[handler]fn h(p:&mut Packet,c:&mut Context)->Handled{c.forward()}}";
+    let tight = "#[app(id=1)] mod a{#[key]struct K{x:u8}#[state(key=K)]struct S{y:u8}\
+        #[handler]fn h(p:&mut Packet,c:&mut Context)->Handled{c.forward()}}";
     let wide = tight.replace("#[key]", "\n/// A comment.\n#[key]\n").replace("struct", "pub\n struct");
     let (tight, wide) = (compile(tight).expect("a program"), compile(&wide).expect("a program"));
     assert_eq!(redplane_codegen::hash(&tight), redplane_codegen::hash(&wide));
@@ -208,7 +210,8 @@ fn comments_and_layout_do_not_change_the_hash() {
 
 #[test]
 fn the_fingerprint_is_of_the_layout_only() {
-    let source = "#[app(id=1)] mod a{#[key]struct K{x:u8}#[state(key=K)]struct S{y:u8}#[handler]fn h(p:&mut Packet,c:&mut Context)->Handled{c.forward()}}";
+    let source = "#[app(id=1)] mod a{#[key]struct K{x:u8}#[state(key=K)]struct S{y:u8}\
+        #[handler]fn h(p:&mut Packet,c:&mut Context)->Handled{c.forward()}}";
     let app = compile(source).expect("a program");
     let other = |from: &str, to: &str| compile(&source.replace(from, to)).expect("a program");
     let behaves = other("c.forward()", "c.reply()");
