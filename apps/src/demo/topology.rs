@@ -21,7 +21,7 @@ use redplane_sdk::pipeline::{NextHop, Route, StorePath, Switch, SwitchConfig};
 use redplane_sdk::protocol::{Lease, SwitchIdentity, Time};
 
 use super::Options;
-use super::connection::{Micros, Plan};
+use super::connection::{Micros, PORTION_INTERVAL, Plan};
 use super::hosts::{Mac, Site};
 use super::report::Packets;
 use super::store::{self, Store};
@@ -66,8 +66,13 @@ const DRIFT_MARGIN: u16 = 10;
 const CLOCKS: [Clock; SWITCHES] =
     [Clock { offset: 0, drift_per_mille: 0 }, Clock { offset: 77_000_000, drift_per_mille: 2 }];
 
-/// Step of the throughput's picture.
-const THROUGHPUT_STEP: Micros = 50_000;
+/// Bits a second that each side takes, three times what the connections need: after an outage they catch up. Its buffer
+/// is deep, so what is lost is lost by the failures.
+const SITE_BANDWIDTH: u64 = 300_000_000;
+const SITE_QUEUE: usize = 8 * 1024 * 1024;
+
+/// Step of the throughput's picture: whole portions, so that their rhythm does not show.
+const THROUGHPUT_STEP: Micros = 3 * PORTION_INTERVAL;
 
 /// The network of the demo, built.
 pub struct Topology {
@@ -106,8 +111,10 @@ impl Topology {
             *id = network.add(Box::new(switch(options, lease, index, incarnations[index], Time::ZERO)?));
         }
         let link = |delay| Link { loss_probability: options.loss, ..Link::with_delay(delay) };
-        network.connect((inside, 0), (inner, 0), link(INSIDE_DELAY));
-        network.connect((outside, 0), (outer, 0), link(OUTSIDE_DELAY));
+        let bandwidth = Some(SITE_BANDWIDTH);
+        let access = |delay| Link { bandwidth, queue_bytes_max: SITE_QUEUE, ..link(delay) };
+        network.connect((inside, 0), (inner, 0), access(INSIDE_DELAY));
+        network.connect((outside, 0), (outer, 0), access(OUTSIDE_DELAY));
         let store =
             if options.replication { Some(network.add(Box::new(store_device(lease)?))) } else { None };
         for (index, id) in switches.iter().enumerate() {
