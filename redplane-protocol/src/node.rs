@@ -11,7 +11,8 @@ use crate::chain::{ChainMessage, Configuration, Content, NodeId, RECORDS_MAX, Re
 use crate::courier::Courier;
 use crate::create::Creator;
 use crate::fixed::{KEY_LEN_MAX, VALUE_LEN_MAX};
-use crate::record::{Entry, Record, RecordKey};
+use crate::mutant::{self, Mutant};
+use crate::record::{Entry, Record, RecordKey, lease_end};
 use crate::serial::Serial;
 use crate::statistics::{StoreDrop, StoreStatistics};
 use crate::time::{Lease, Time};
@@ -195,7 +196,7 @@ impl Node {
             self.forget_timers(&[Chore::Purge]);
         }
         if self.is_head() {
-            if !was_head {
+            if !was_head && !mutant::is(Mutant::NewHeadGrantsAtOnce) {
                 self.honour_all(now);
             }
             let tombstones = self.records.iter().filter(|(_, entry)| !entry.is_live());
@@ -297,7 +298,7 @@ impl Node {
     }
 
     fn honour_all(&mut self, now: Time) {
-        let deadline = now.plus(self.lease.duration());
+        let deadline = lease_end(self.lease.duration(), now);
         let mut idle = Vec::new();
         for (key, entry) in self.records.iter_mut().filter(|(_, entry)| entry.is_live()) {
             entry.deadline = deadline;
@@ -311,6 +312,9 @@ impl Node {
     }
 
     fn group_records(&self, key: &RecordKey) -> Vec<(RecordKey, Record)> {
+        if mutant::is(Mutant::CompanionNotReplicated) {
+            return self.current_records(&[*key]);
+        }
         self.current_records(&self.group(key))
     }
 
@@ -318,13 +322,32 @@ impl Node {
         keys.iter().filter_map(|key| Some((*key, self.records.get(key)?.record.clone()))).collect()
     }
 
-    fn update(&mut self, confirm: u64, records: Vec<(RecordKey, Record)>, reply: Option<Reply>) {
+    fn update(&mut self, confirm: u64, records: Vec<(RecordKey, Record)>, mut reply: Option<Reply>) {
+        if mutant::is(Mutant::OnlyLastOfBatch) {
+            self.forget_queued_records();
+        }
+        if mutant::is(Mutant::TailSkipped)
+            && let Some(reply) = reply.take()
+        {
+            self.transmit(Destination::Switch(reply.to), reply.bytes);
+        }
         match self.configuration.successor(self.id) {
             Some(successor) => self.tell(successor, Content::Update { confirm, records, reply }),
             None => {
                 if let Some(reply) = reply {
                     self.transmit(Destination::Switch(reply.to), reply.bytes);
                 }
+            }
+        }
+    }
+
+    /// Part of [`Mutant::OnlyLastOfBatch`].
+    fn forget_queued_records(&mut self) {
+        for transmit in &mut self.transmits {
+            let Ok(mut message) = ChainMessage::parse(&transmit.bytes) else { continue };
+            if let Content::Update { records, .. } = &mut message.content {
+                records.clear();
+                transmit.bytes = message.to_vec();
             }
         }
     }
@@ -340,7 +363,7 @@ impl Node {
         if message.shard != self.shard.index {
             return Err(StoreDrop::WrongShard);
         }
-        if message.epoch != self.configuration.epoch {
+        if message.epoch != self.configuration.epoch && !mutant::is(Mutant::StaleEpochAccepted) {
             return Err(StoreDrop::ChainEpoch);
         }
         let expected = match message.content {
@@ -354,7 +377,9 @@ impl Node {
         }
         match message.content {
             Content::Update { confirm, records, reply } => {
-                self.merge(message.generation, records, now)?;
+                if !mutant::is(Mutant::ReplicaDoesNotApply) {
+                    self.merge(message.generation, records, now)?;
+                }
                 self.on_update(confirm, reply, bytes);
             }
             Content::Copy { portion, records } => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::create::COMPANIONS_MAX;
 use crate::fixed::KEY_LEN_MAX;
 use crate::identity::SwitchIdentity;
+use crate::mutant::{self, Mutant};
 use crate::serial::{Serial, Version};
 use crate::time::Time;
 
@@ -149,8 +150,8 @@ impl Entry {
     /// Whether a request comes from the owner, in its generation. Everything else is fenced.
     pub(crate) fn is_from_owner(&self, sender: &Owner, generation: Serial) -> bool {
         self.is_live()
-            && self.record.owner.as_ref() == Some(sender)
-            && self.record.version.generation == generation
+            && (self.record.owner.as_ref() == Some(sender) || mutant::is(Mutant::WriteFromNonOwner))
+            && (self.record.version.generation == generation || mutant::is(Mutant::WriteFromOldGeneration))
             && generation != Serial::ZERO
     }
 
@@ -158,7 +159,7 @@ impl Entry {
         let Some(owner) = &self.record.owner else { return LeaseDecision::Next };
         if owner.identity == sender.identity {
             let leased = self.is_leased(now);
-            return if ticket == self.record.ticket {
+            return if ticket == self.record.ticket || mutant::is(Mutant::SameGenerationAfterOverwrite) {
                 LeaseDecision::Same
             } else if leased && self.record.ticket.is_after(ticket) {
                 LeaseDecision::Overtaken
@@ -175,7 +176,12 @@ impl Entry {
     pub(crate) fn extend(&mut self, lease: Duration, now: Time) {
         self.active = now;
         if self.released.is_none() {
-            self.deadline = self.deadline.max(now.plus(lease));
+            self.deadline = self.deadline.max(lease_end(lease, now));
         }
     }
+}
+
+/// Until when the store honours a lease that it gives now.
+pub(crate) fn lease_end(lease: Duration, now: Time) -> Time {
+    if mutant::is(Mutant::LeaseNeverEnds) { Time(u64::MAX) } else { now.plus(lease) }
 }

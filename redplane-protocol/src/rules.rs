@@ -9,8 +9,9 @@ use std::time::Duration;
 use crate::chain::Reply;
 use crate::create::{COMPANIONS_MAX, Created, Records, Refusal};
 use crate::fixed::shard_of;
+use crate::mutant::{self, Mutant};
 use crate::node::{Chore, Destination, Node, Shard};
-use crate::record::{Entry, LeaseDecision, Owner, Record, RecordKey};
+use crate::record::{Entry, LeaseDecision, Owner, Record, RecordKey, lease_end};
 use crate::serial::{Serial, Version};
 use crate::statistics::StoreDrop;
 use crate::time::Time;
@@ -125,6 +126,9 @@ impl Node {
         let header = &message.header;
         let lease = self.lease.duration();
         let Some(entry) = self.owned(request) else {
+            if mutant::is(Mutant::RejectedWriteAcknowledged) {
+                return self.ack(key, *from, header, message.frame);
+            }
             return self.nack(NackReason::Stale, key, *from, header, message.frame);
         };
         if header.sequence.is_after(entry.record.version.sequence) {
@@ -146,7 +150,8 @@ impl Node {
             return self.nack(NackReason::Stale, key, *from, header, message.frame);
         };
         entry.extend(lease, now);
-        if entry.record.version.sequence.is_at_least(header.sequence) {
+        let is_applied = entry.record.version.sequence.is_at_least(header.sequence);
+        if is_applied || mutant::is(Mutant::ReadBeforeItsWrite) {
             return self.ack(key, *from, header, message.frame);
         }
         if !self.waiting.has_room(key) {
@@ -224,7 +229,7 @@ impl Node {
         entry.record.version.generation = self.generation;
         entry.record.owner = Some(Owner { identity: header.identity, address: from });
         entry.record.ticket = header.ticket;
-        entry.deadline = now.plus(lease);
+        entry.deadline = lease_end(lease, now);
         entry.released = None;
         entry.active = now;
         self.statistics.generations += 1;
@@ -266,6 +271,9 @@ impl Node {
     }
 
     fn insert(&mut self, key: &RecordKey, created: Created, app_idle: Duration, now: Time) {
+        if mutant::is(Mutant::GenerationRestarts) && self.records.contains_key(key) {
+            self.generation = Serial::ZERO;
+        }
         self.generation = self.generation.next_nonzero();
         let idle = created.keep_for.unwrap_or(app_idle);
         let companions = created.companions.into_iter();

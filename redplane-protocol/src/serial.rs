@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::mutant::{self, Mutant};
+
 /// A 32-bit serial number. Comparison looks at the shorter way around the circle (RFC 1982, section 3.2), so a
 /// counter that wraps goes on; the prototype compared with plain `<` and froze a flow's state at the wrap.
 ///
@@ -33,7 +35,10 @@ impl Serial {
     /// Whether this number comes strictly after `other`. Of two numbers exactly half a circle apart neither does.
     #[inline]
     #[must_use]
-    pub const fn is_after(self, other: Self) -> bool {
+    pub fn is_after(self, other: Self) -> bool {
+        if mutant::is(Mutant::CompareWithoutWrap) {
+            return self.0 > other.0;
+        }
         let distance = self.0.wrapping_sub(other.0);
         distance != 0 && distance < 1 << 31
     }
@@ -41,14 +46,14 @@ impl Serial {
     /// Whether this number is `other` or comes after it.
     #[inline]
     #[must_use]
-    pub const fn is_at_least(self, other: Self) -> bool {
+    pub fn is_at_least(self, other: Self) -> bool {
         self.0 == other.0 || self.is_after(other)
     }
 
     /// The later of two numbers.
     #[inline]
     #[must_use]
-    pub const fn latest(self, other: Self) -> Self {
+    pub fn latest(self, other: Self) -> Self {
         if other.is_after(self) { other } else { self }
     }
 }
@@ -80,7 +85,7 @@ impl Version {
     /// Whether this version comes strictly after `other`.
     #[inline]
     #[must_use]
-    pub const fn is_after(self, other: Self) -> bool {
+    pub fn is_after(self, other: Self) -> bool {
         if self.generation.0 == other.generation.0 {
             self.sequence.is_after(other.sequence)
         } else {

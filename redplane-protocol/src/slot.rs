@@ -7,6 +7,7 @@
 
 use crate::fixed::{Fixed, KEY_LEN_MAX, VALUE_LEN_MAX, key_hash, slot_of};
 use crate::identity::{Schema, SwitchIdentity};
+use crate::mutant::{self, Mutant};
 use crate::retransmit::Copies;
 use crate::serial::Serial;
 use crate::time::{Lease, Ticks};
@@ -256,7 +257,7 @@ impl<K: Fixed, V: Fixed> SlotTable<K, V> {
             }
             return Settled::Hold(self.header(Kind::Write, slot, port, now));
         }
-        if state.sequence.is_after(state.acknowledged) {
+        if state.sequence.is_after(state.acknowledged) && !mutant::is(Mutant::ReadsReleasedEarly) {
             return Settled::Hold(self.header(Kind::Read, slot, port, now));
         }
         if now.is_before(state.renew_at) {
@@ -286,8 +287,8 @@ impl<K: Fixed, V: Fixed> SlotTable<K, V> {
         }
         let slot = self.slot(key);
         match (header.kind, header.reason) {
-            (Kind::Grant, _) => self.on_grant(slot, header, key, value),
-            (Kind::Ack, _) => self.on_ack(slot, header, key),
+            (Kind::Grant, _) => self.on_grant(slot, header, key, value, now),
+            (Kind::Ack, _) => self.on_ack(slot, header, key, now),
             (Kind::Nack, Some(reason)) => self.on_nack(slot, header, key, reason),
             (Kind::Recall, _) => self.on_recall(slot, header, key, now),
             _ => Reaction::Drop(DropReason::Malformed),
@@ -364,21 +365,24 @@ impl<K: Fixed, V: Fixed> SlotTable<K, V> {
         self.slots.iter().filter(|state| state.generation != Serial::ZERO).count()
     }
 
-    fn on_grant(&mut self, slot: Slot, header: &Header, key: &K, value: &V) -> Reaction {
+    fn on_grant(&mut self, slot: Slot, header: &Header, key: &K, value: &V, now: Ticks) -> Reaction {
+        let since = self.lease_start(header, now);
         let state = &mut self.slots[slot.0 as usize];
-        if state.ticket == header.ticket && header.generation != Serial::ZERO {
+        let is_current = state.ticket == header.ticket || mutant::is(Mutant::GrantWithoutTicket);
+        if is_current && header.generation != Serial::ZERO {
             if state.generation != Serial::ZERO && state.key != *key {
                 self.statistics.overwritten += 1;
             }
+            let sequence = if mutant::is(Mutant::SequenceRestarts) { Serial::ZERO } else { header.sequence };
             *state = SlotState {
                 ticket: state.ticket.next(),
                 key: *key,
                 generation: header.generation,
-                expiry: header.sent_at.plus(self.lease.ticks()),
-                renew_at: header.sent_at.plus(self.lease.renew_ticks()),
+                expiry: since.plus(self.lease.ticks()),
+                renew_at: since.plus(self.lease.renew_ticks()),
                 value: *value,
-                sequence: header.sequence,
-                acknowledged: header.sequence,
+                sequence,
+                acknowledged: sequence,
                 circling: false,
             };
             self.statistics.installed += 1;
@@ -388,12 +392,13 @@ impl<K: Fixed, V: Fixed> SlotTable<K, V> {
         Reaction::Reprocess { absent: false, port: header.port }
     }
 
-    fn on_ack(&mut self, slot: Slot, header: &Header, key: &K) -> Reaction {
+    fn on_ack(&mut self, slot: Slot, header: &Header, key: &K, now: Ticks) -> Reaction {
+        let since = self.lease_start(header, now);
         let state = &mut self.slots[slot.0 as usize];
         if state.holds(key, header.generation) {
             state.acknowledged = state.acknowledged.latest(header.sequence);
-            state.expiry = state.expiry.latest(header.sent_at.plus(self.lease.ticks()));
-            state.renew_at = state.renew_at.latest(header.sent_at.plus(self.lease.renew_ticks()));
+            state.expiry = state.expiry.latest(since.plus(self.lease.ticks()));
+            state.renew_at = state.renew_at.latest(since.plus(self.lease.renew_ticks()));
         }
         Reaction::Release { port: header.port }
     }
@@ -429,7 +434,11 @@ impl<K: Fixed, V: Fixed> SlotTable<K, V> {
             }
             // Cleared, not merely expired: an ACK still in flight must find nothing to extend. An older generation of
             // the key goes too, else this switch would act on a key that it just gave away.
-            state.clear();
+            if mutant::is(Mutant::RecallLeavesGeneration) {
+                state.expiry = now;
+            } else {
+                state.clear();
+            }
         }
         self.statistics.recalled += u64::from(exactly);
         self.statistics.released_of_nothing += u64::from(!exactly);
@@ -440,6 +449,18 @@ impl<K: Fixed, V: Fixed> SlotTable<K, V> {
             sent_at: now,
             ..*header
         })
+    }
+
+    /// From when an answer's lease counts: from the request, never from the answer.
+    fn lease_start(&self, answer: &Header, now: Ticks) -> Ticks {
+        if mutant::is(Mutant::LeaseFromArrival) {
+            return now;
+        }
+        let is_over = !now.is_before(answer.sent_at.plus(self.lease.ticks()));
+        if mutant::is(Mutant::LateAnswerExtends) && is_over {
+            return now;
+        }
+        answer.sent_at
     }
 
     #[inline]
