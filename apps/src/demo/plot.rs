@@ -85,9 +85,11 @@ fn draw(
     let mark = ShapeStyle { color: LOST.mix(0.8), filled: false, stroke_width: 1 };
     for (index, event) in report.events.iter().enumerate() {
         let at = event.at_ms as f64 / 1e3;
-        let height = top * (0.98 - 0.06 * (index % LABEL_LINES) as f64);
-        chart.draw_series(DashedLineSeries::new([(at, 0.0), (at, height)], 4, 3, mark))?;
         let at_the_edge = at / seconds + LETTER_WIDTH * event.what.len() as f64 > 1.0;
+        // A label that stands left of its mark would lie on the earlier ones, were it not above them.
+        let line = if at_the_edge { 0 } else { index % LABEL_LINES };
+        let height = top * (0.98 - 0.06 * line as f64);
+        chart.draw_series(DashedLineSeries::new([(at, 0.0), (at, height)], 4, 3, mark))?;
         let anchor = Pos::new(if at_the_edge { HPos::Right } else { HPos::Left }, VPos::Top);
         let label = ("sans-serif", 13).into_font().color(&LOST).pos(anchor);
         let beside = if at_the_edge { at - seconds * 0.006 } else { at + seconds * 0.006 };

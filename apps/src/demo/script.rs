@@ -81,7 +81,7 @@ impl Script {
                 let node = self.node;
                 let join = |store: &mut Store, now, _: &mut _| store.nodes_mut().join(node, now);
                 topology.network.act(store, join).context("the store is gone")??;
-                Ok(Some(format!("store {node} joins (tail)")))
+                Ok(Some(format!("store {node} is back")))
             }
         }
     }
