@@ -92,3 +92,38 @@ impl Default for Script {
         Script::new()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::Options;
+    use crate::demo::workload::plans;
+    use redplane_sdk::protocol::Time;
+
+    #[test]
+    fn the_store_is_whole_again_at_the_end() {
+        let options = Options {
+            replication: true,
+            seed: 1,
+            connections: 8,
+            lease: std::time::Duration::from_millis(100),
+            loss: 0.0,
+            capture: None,
+        };
+        let mut topology = Topology::new(&options, &plans(8, 1)).unwrap();
+        let mut script = Script::new();
+        let mut done = Vec::new();
+        while let Some(next) = script.next() {
+            topology.network.run_until(Time(next));
+            done.extend(script.step(&mut topology).unwrap());
+        }
+        assert_eq!(done.len(), STEPS.len());
+        topology.network.run_until(Time(SPAN));
+        let store = topology.network.device::<Store>(topology.store.unwrap()).unwrap().nodes();
+        assert_eq!(store.members(0), [NodeId(1), NodeId(2), NodeId(0)]);
+        assert!(store.is_settled());
+        let statistics = store.statistics();
+        assert_eq!((statistics.nodes_alive, statistics.promotions, statistics.copies_completed), (3, 1, 1));
+        assert_eq!(statistics.protocol.records, 16, "two for each connection");
+    }
+}
