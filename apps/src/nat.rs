@@ -45,6 +45,9 @@ pub mod nat {
         pub last_port: u16,
     }
 
+    /// Ports of one address that are tried for a new inside end: what one packet may cost the store when it is full.
+    const SEARCH_MAX: usize = 2048;
+
     const ECHO_REPLY: u8 = 0;
     const ECHO_REQUEST: u8 = 8;
 
@@ -139,7 +142,7 @@ pub mod nat {
         for turn in 0..pool.addresses.len() {
             let addr = pool.addresses[(host as usize + turn) % pool.addresses.len()];
             let same = Some(key.port).filter(|port| ports.contains(port));
-            for port in same.into_iter().chain(walk(0)).chain(walk(1)) {
+            for port in same.into_iter().chain(walk(0)).chain(walk(1)).take(SEARCH_MAX) {
                 let public = Endpoint { addr, port, protocol: key.protocol };
                 if records.is_free(&public) {
                     records.companion(public, Binding { addr: key.addr, port: key.port });

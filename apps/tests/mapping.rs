@@ -142,6 +142,26 @@ fn an_exhausted_pool_refuses_and_changes_nothing() {
 }
 
 #[test]
+fn a_full_pool_costs_the_store_a_bounded_search() {
+    struct Full(std::cell::Cell<usize>);
+    impl Records for Full {
+        fn get(&self, _: &[u8]) -> Option<&[u8]> {
+            Some(&[0; 6])
+        }
+
+        fn is_free(&self, _: &[u8]) -> bool {
+            self.0.set(self.0.get() + 1);
+            false
+        }
+    }
+    let pool = nat(&PUBLIC, 1024, 65_535).pool;
+    let mut creator = redplane_sdk::app::creator::<App>(pool);
+    let records = Full(std::cell::Cell::new(0));
+    assert_eq!(creator.create(&bytes(&inside(1, 5000, TCP)), &records), Err(Refusal("pool_exhausted")));
+    assert_eq!(records.0.get(), 2 * 2048);
+}
+
+#[test]
 fn a_pool_without_addresses_or_ports_refuses() {
     assert_eq!(nat(&[], 1024, 65_535).create(inside(1, 5000, TCP)), Err(Refusal("pool_exhausted")));
     assert_eq!(nat(&PUBLIC, 2000, 1999).create(inside(1, 5000, TCP)), Err(Refusal("pool_exhausted")));
