@@ -1,0 +1,1 @@
+"""What the scenarios stand on: the network around a switch, the switch, and messages of the protocol."""
