@@ -2,6 +2,7 @@
 
 /// Of no use to anybody.
 #[expect(unreachable_pub, reason = "an app is written as a library would write it")]
+#[expect(clippy::nonminimal_bool, reason = "the handler says things in every way that the language has")]
 #[redplane_sdk::app(id = 9)]
 pub mod puzzle {
     use redplane_sdk::prelude::*;
