@@ -36,7 +36,7 @@ impl fmt::Display for NodeId {
 }
 
 /// Who is in the chain, from a coordinator that all nodes trust.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Configuration {
     /// Grows with every configuration. Zero is none.
     pub epoch: u64,

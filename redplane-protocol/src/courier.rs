@@ -13,13 +13,13 @@ use crate::time::Time;
 pub const PORTION_RESEND: Duration = Duration::from_millis(20);
 
 /// One stream of portions.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct Courier {
     last_number: u64,
     in_flight: Option<Portion>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Portion {
     number: u64,
     keys: Vec<RecordKey>,

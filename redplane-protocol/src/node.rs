@@ -4,6 +4,8 @@
 //! node's place in the chain; what the head does with requests is in `rules`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use crate::courier::Courier;
 use crate::create::Creator;
 use crate::fixed::{KEY_LEN_MAX, VALUE_LEN_MAX};
 use crate::mutant::{self, Mutant};
-use crate::record::{Entry, Record, RecordKey, lease_end};
+use crate::record::{Entry, EntryEssence, Record, RecordKey, lease_end};
 use crate::serial::Serial;
 use crate::statistics::{StoreDrop, StoreStatistics};
 use crate::time::{Lease, Time};
@@ -23,7 +25,7 @@ use crate::waiting::Waiting;
 pub const TOMBSTONE_HOLD: Duration = Duration::from_secs(60);
 
 /// Which part of all keys a node keeps.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Shard {
     /// This shard, from zero.
     pub index: u16,
@@ -41,7 +43,7 @@ pub enum Destination {
 }
 
 /// A datagram that a node wants to send.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Transmit {
     /// Where it goes.
     pub to: Destination,
@@ -50,7 +52,7 @@ pub struct Transmit {
 }
 
 /// What a timer is about. One of each per record at most.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum Chore {
     /// Requests wait for this key.
     Waiting,
@@ -64,6 +66,9 @@ pub(crate) enum Chore {
 ///
 /// After any `handle_*` or [`reconfigure`](Self::reconfigure), call [`poll_transmit`](Self::poll_transmit) until it
 /// yields `None`, then ask [`poll_timeout`](Self::poll_timeout).
+///
+/// Two nodes with the same apps are equal if they do the same from now on: what they counted does not matter, nor what
+/// only a head would look at.
 pub struct Node {
     pub(crate) id: NodeId,
     pub(crate) shard: Shard,
@@ -119,6 +124,29 @@ impl Node {
             copy_after: None,
             copying: false,
             statistics: StoreStatistics::default(),
+        }
+    }
+
+    /// A copy that goes on from here by itself, with apps that must be the same: for a search over what may come next.
+    #[must_use]
+    pub fn fork(&self, apps: Vec<Box<dyn Creator>>) -> Self {
+        let blank = Self::new(self.id, self.shard, self.lease, apps);
+        debug_assert!(blank.apps.keys().eq(self.apps.keys()));
+        Self {
+            configuration: self.configuration.clone(),
+            records: self.records.clone(),
+            generation: self.generation,
+            waiting: self.waiting.clone(),
+            timers: self.timers.clone(),
+            timer_of: self.timer_of.clone(),
+            transmits: self.transmits.clone(),
+            deletions: self.deletions.clone(),
+            deletion_courier: self.deletion_courier.clone(),
+            copy_courier: self.copy_courier.clone(),
+            copy_after: self.copy_after,
+            copying: self.copying,
+            statistics: self.statistics.clone(),
+            ..blank
         }
     }
 
@@ -509,5 +537,62 @@ impl Node {
         use std::ops::Bound::{Excluded, Unbounded};
         let after = self.copy_after.as_ref().map_or(Unbounded, Excluded);
         self.records.range((after, Unbounded)).take(RECORDS_MAX).map(|(key, _)| *key).collect()
+    }
+}
+
+/// All that a node's future depends on.
+#[derive(PartialEq, Eq, Hash)]
+struct Essence<'a> {
+    place: (NodeId, Shard, Lease, &'a Configuration),
+    records: Vec<(&'a RecordKey, EntryEssence<'a>)>,
+    generation: Serial,
+    waiting: &'a Waiting,
+    timer_of: &'a BTreeMap<(Chore, RecordKey), Time>,
+    transmits: &'a VecDeque<Transmit>,
+    deletions: &'a VecDeque<Vec<RecordKey>>,
+    couriers: (&'a Courier, &'a Courier),
+    copy: (Option<RecordKey>, bool),
+}
+
+impl Node {
+    fn essence(&self) -> Essence<'_> {
+        let is_head = self.is_head();
+        Essence {
+            place: (self.id, self.shard, self.lease, &self.configuration),
+            records: self.records.iter().map(|(key, entry)| (key, entry.essence(is_head))).collect(),
+            generation: self.generation,
+            waiting: &self.waiting,
+            timer_of: &self.timer_of,
+            transmits: &self.transmits,
+            deletions: &self.deletions,
+            couriers: (&self.deletion_courier, &self.copy_courier),
+            copy: (self.copy_after, self.copying),
+        }
+    }
+}
+
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        self.essence() == other.essence()
+    }
+}
+
+impl Eq for Node {}
+
+impl Hash for Node {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.essence().hash(state);
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Node")
+            .field("id", &self.id)
+            .field("configuration", &self.configuration)
+            .field("generation", &self.generation)
+            .field("records", &self.records)
+            .finish_non_exhaustive()
     }
 }

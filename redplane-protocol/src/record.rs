@@ -51,7 +51,7 @@ impl fmt::Debug for RecordKey {
 }
 
 /// The switch that a lease was granted to last.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Owner {
     /// Which switch, in which life.
     pub identity: SwitchIdentity,
@@ -61,7 +61,7 @@ pub struct Owner {
 
 /// The replicated part of a record. Everything travels in every chain message about it, so that a message which is
 /// lost or overtaken costs nothing once a later one arrives.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Record {
     /// Orders the versions of this record: a node keeps the later.
     pub version: Version,
@@ -124,7 +124,25 @@ pub(crate) enum LeaseDecision {
     Wait,
 }
 
+/// What of an entry its future depends on: a node that is not the head looks at no deadline, and of the last sign of
+/// life only the end of the idle time matters.
+#[derive(PartialEq, Eq, Hash)]
+pub(crate) struct EntryEssence<'a> {
+    record: &'a Record,
+    lease: Option<(Time, Option<Serial>, Time)>,
+    purge_at: Option<Time>,
+}
+
 impl Entry {
+    pub(crate) fn essence(&self, is_head: bool) -> EntryEssence<'_> {
+        let idle_at = self.active.plus(self.record.idle);
+        EntryEssence {
+            record: &self.record,
+            lease: (is_head && self.is_live()).then_some((self.deadline, self.released, idle_at)),
+            purge_at: (!self.is_live()).then_some(self.purge_at),
+        }
+    }
+
     pub(crate) fn new(record: Record, now: Time) -> Self {
         Self { record, deadline: now, released: None, active: now, purge_at: now }
     }

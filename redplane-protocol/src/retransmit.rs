@@ -21,7 +21,7 @@ const BACK_OFF_LEVELS: usize = 5;
 pub const COPIES_MAX: usize = 65_536;
 
 /// A copy whose time has come.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Due {
     pub(crate) slot: u32,
     pub(crate) generation: Serial,
@@ -31,7 +31,7 @@ pub(crate) struct Due {
 }
 
 /// All copies, in one queue per waiting time: each queue is ordered by itself, so nothing is ever searched.
-#[derive(Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct Copies {
     levels: [VecDeque<(Ticks, Due)>; BACK_OFF_LEVELS],
     count: usize,

@@ -5,6 +5,8 @@
 //! So a late, duplicate or crossing grant never brings old state back. The emitted P4 does the same steps with
 //! registers, each touched once per pass, in the order of the fields of `SlotState`.
 
+use std::hash::{Hash, Hasher};
+
 use crate::fixed::{Fixed, KEY_LEN_MAX, VALUE_LEN_MAX, key_hash, slot_of};
 use crate::identity::{Schema, SwitchIdentity};
 use crate::mutant::{self, Mutant};
@@ -133,7 +135,7 @@ pub struct SlotStatistics {
 }
 
 /// Registers of one slot, in the order in which the pipeline touches them.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct SlotState<K, V> {
     ticket: Serial,
     key: K,
@@ -152,6 +154,10 @@ struct SlotState<K, V> {
 ///
 /// The hot path is [`lookup`](Self::lookup), [`value`](Self::value), [`settle`](Self::settle): one cache line or two,
 /// no allocation. Time enters only as an argument.
+///
+/// Two tables are equal if they do the same from now on: what they counted does not matter, nor what is left in a slot
+/// that holds nothing.
+#[derive(Clone, Debug)]
 pub struct SlotTable<K, V> {
     identity: SwitchIdentity,
     schema: Schema,
@@ -359,6 +365,12 @@ impl<K: Fixed, V: Fixed> SlotTable<K, V> {
         })
     }
 
+    /// The install counter of a slot, for inspection.
+    #[must_use]
+    pub fn ticket(&self, slot: Slot) -> Serial {
+        self.slots[slot.0 as usize].ticket
+    }
+
     /// Slots that hold a generation, live or expired. Looks at every slot.
     #[must_use]
     pub fn occupied(&self) -> usize {
@@ -484,6 +496,35 @@ impl<K: Fixed, V: Fixed> SlotTable<K, V> {
             sent_at: now,
             port,
         }
+    }
+}
+
+impl<K: Fixed, V: Fixed> SlotTable<K, V> {
+    /// All that its future depends on.
+    fn essence(&self) -> (SwitchIdentity, Schema, Lease, &Copies, u32) {
+        (self.identity, self.schema, self.lease, &self.copies, self.sweep_next)
+    }
+
+    fn essential_slots(&self) -> impl Iterator<Item = SlotState<K, V>> {
+        self.slots.iter().map(|state| match state.generation {
+            Serial::ZERO => SlotState { ticket: state.ticket, ..SlotState::empty() },
+            _ => *state,
+        })
+    }
+}
+
+impl<K: Fixed, V: Fixed> PartialEq for SlotTable<K, V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.essence() == other.essence() && self.essential_slots().eq(other.essential_slots())
+    }
+}
+
+impl<K: Fixed, V: Fixed> Eq for SlotTable<K, V> {}
+
+impl<K: Fixed, V: Fixed> Hash for SlotTable<K, V> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.essence().hash(state);
+        self.essential_slots().for_each(|slot| slot.hash(state));
     }
 }
 

@@ -93,7 +93,7 @@ impl fmt::Debug for Time {
 /// A switch counts from the moment at which it *sent* the request, the store from the moment at which it *got* it,
 /// and the switch shortens by the drift margin: so the switch always stops first, without synchronised clocks. The
 /// paper's evaluation uses one second (section 7.3).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Lease {
     duration: Duration,
     drift_margin_per_mille: u16,

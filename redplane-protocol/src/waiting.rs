@@ -15,7 +15,7 @@ pub const WAITING_PER_KEY_MAX: usize = 64;
 pub const WAITING_MAX: usize = 4096;
 
 /// A request with its carried packet.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Waiter {
     pub(crate) from: SocketAddrV4,
     pub(crate) header: Header,
@@ -24,7 +24,7 @@ pub(crate) struct Waiter {
 }
 
 /// What waits for one key.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct Queue {
     pub(crate) leases: VecDeque<Waiter>,
     pub(crate) reads: VecDeque<Waiter>,
@@ -39,7 +39,7 @@ impl Queue {
 }
 
 /// All queues of a node; bounded per key and in all.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) struct Waiting {
     queues: BTreeMap<RecordKey, Queue>,
     count: usize,
