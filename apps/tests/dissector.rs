@@ -11,7 +11,7 @@ use redplane_sdk::protocol::{Fixed, Kind, Message};
 
 use super::run::{is_there, program, text};
 
-const DISSECTOR: &str = concat!(env!("OUT_DIR"), "/p4/nat/redplane_nat.lua");
+const DISSECTOR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../p4-out/nat/redplane_nat.lua");
 
 const FIELDS: [&str; 18] = [
     "redplane.version",
