@@ -9,7 +9,7 @@ fn main() {
 
 /// Arguments and module of the reference program.
 fn nat() -> (TokenStream, syn::ItemMod) {
-    let file = syn::parse_file(include_str!("../tests/fixtures/nat.rs")).expect("the fixture is Rust");
+    let file = syn::parse_file(include_str!("../../apps/src/nat.rs")).expect("the fixture is Rust");
     let module = file.items.into_iter().find_map(|item| match item {
         syn::Item::Mod(module) => Some(module),
         _ => None,

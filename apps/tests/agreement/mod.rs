@@ -2,11 +2,13 @@
 //! packet: same lease point and key, same headers, same state, same verdict.
 
 mod app;
+mod arithmetic;
 
 use std::net::Ipv4Addr;
 
 use app::puzzle;
 use apps::nat;
+use arithmetic::arithmetic;
 use proptest::prelude::*;
 
 use redplane_codegen::interpret::{Machine, Outcome};
@@ -37,6 +39,14 @@ fn compile(source: &str, name: &str) -> ir::App {
         _ => None,
     });
     redplane_codegen::parse_app(arguments.expect("with its attribute"), module).expect("without mistakes")
+}
+
+/// Both forms are of the same program.
+fn same_program<A: App>(ir: &ir::App) {
+    assert_eq!((A::NAME, A::ID, A::SLOTS), (ir.name.as_str(), ir.id, ir.state.slots));
+    assert_eq!((A::IR_HASH, A::FINGERPRINT), (redplane_codegen::hash(ir), redplane_codegen::fingerprint(ir)));
+    assert_eq!((A::IDLE.as_millis(), A::REASONS.len()), (u128::from(ir.state.idle_ms), ir.reasons.len()));
+    assert_eq!(A::REASONS, ir.reasons);
 }
 
 /// The bits of `bytes` from `at`, as one number.
@@ -252,7 +262,7 @@ proptest! {
         tables.inside.insert(Ipv4Addr::new(10, 0, 0, 0), 8, true).unwrap();
         tables.public.insert(Ipv4Addr::new(203, 0, 113, 0), 24, true).unwrap();
         let ir = compile(include_str!("../../src/nat.rs"), "nat");
-        prop_assert_eq!(redplane_codegen::hash(&ir), <nat::App as App>::IR_HASH);
+        same_program::<nat::App>(&ir);
         let lookup = |table: usize, key: u128| u128::from(match ir.tables[table].handle.as_str() {
             "inside" => tables.inside.lookup(ipv4(key)),
             _ => tables.public.lookup(ipv4(key)),
@@ -271,8 +281,17 @@ proptest! {
             tables.class.insert(host, 32, class).unwrap();
         }
         let ir = compile(include_str!("app.rs"), "puzzle");
+        same_program::<puzzle::App>(&ir);
         let lookup = |_: usize, key: u128| u128::from(tables.class.lookup(ipv4(key)));
         let twin = Twin::<puzzle::App> { ir: &ir, tables: &tables, lookup: &lookup };
         twin.agree(&packet, puzzle::Known { count, mix, phase: u3::new(phase), open, peer });
+    }
+
+    #[test]
+    fn arithmetic_does_natively_what_its_ir_says(packet in packet()) {
+        let ir = compile(include_str!("arithmetic.rs"), "arithmetic");
+        same_program::<arithmetic::App>(&ir);
+        let twin = Twin::<arithmetic::App> { ir: &ir, tables: &<arithmetic::App as App>::Tables::default(), lookup: &|_, _| 0 };
+        twin.agree(&packet, arithmetic::Count { packets: 0 });
     }
 }

@@ -5,7 +5,7 @@ use redplane_codegen::{canonical, ir};
 use crate::common::compile;
 
 /// The source of the reference program.
-pub(crate) const NAT: &str = include_str!("../fixtures/nat.rs");
+pub(crate) const NAT: &str = include_str!("../../../apps/src/nat.rs");
 
 fn nat() -> ir::App {
     match compile(NAT) {

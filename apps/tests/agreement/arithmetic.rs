@@ -1,5 +1,7 @@
 //! Everything that a handler computes with, on one packet without state.
 
+#![expect(missing_docs, unreachable_pub, reason = "an app is written as a library would write it")]
+
 #[redplane_sdk::app(id = 2)]
 pub mod arithmetic {
     use redplane_sdk::prelude::*;
@@ -66,5 +68,3 @@ pub mod arithmetic {
         finish(ip, cx, sum)
     }
 }
-
-fn main() {}
