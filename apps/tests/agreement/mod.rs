@@ -1,15 +1,16 @@
 //! The native code, which rustc made of an app's text, and the IR, of which every target is made, do the same to every
 //! packet: same lease point and key, same headers, same state, same verdict.
 
-mod app;
-mod arithmetic;
+mod arithmetic_app;
+mod puzzle_app;
 
 use std::net::Ipv4Addr;
 
-use app::puzzle;
 use apps::nat;
-use arithmetic::arithmetic;
+use arithmetic_app::arithmetic;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use puzzle_app::puzzle;
 
 use redplane_codegen::interpret::{Machine, Outcome};
 use redplane_codegen::ir::{self, Mode, Record};
@@ -253,45 +254,58 @@ fn ipv4(bits: u128) -> Ipv4Addr {
     Ipv4Addr::from_bits(u32::try_from(bits).expect("an IPv4 key"))
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+fn run<S: Strategy>(strategy: &S, agree: impl Fn(S::Value)) {
+    let config = ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() };
+    let result = TestRunner::new(config).run(strategy, |value| {
+        agree(value);
+        Ok(())
+    });
+    result.unwrap_or_else(|error| panic!("{error}"));
+}
 
-    #[test]
-    fn the_nat_does_natively_what_its_ir_says(packet in packet(), addr in address(), port: u16) {
-        let mut tables = <nat::App as App>::Tables::default();
-        tables.inside.insert(Ipv4Addr::new(10, 0, 0, 0), 8, true).unwrap();
-        tables.public.insert(Ipv4Addr::new(203, 0, 113, 0), 24, true).unwrap();
-        let ir = compile(include_str!("../../src/nat.rs"), "nat");
-        same_program::<nat::App>(&ir);
-        let lookup = |table: usize, key: u128| u128::from(match ir.tables[table].handle.as_str() {
+#[test]
+fn the_nat_does_natively_what_its_ir_says() {
+    let ir = compile(include_str!("../../src/nat.rs"), "nat");
+    same_program::<nat::App>(&ir);
+    let mut tables = <nat::App as App>::Tables::default();
+    tables.inside.insert(Ipv4Addr::new(10, 0, 0, 0), 8, true).unwrap();
+    tables.public.insert(Ipv4Addr::new(203, 0, 113, 0), 24, true).unwrap();
+    let lookup = |table: usize, key: u128| {
+        u128::from(match ir.tables[table].handle.as_str() {
             "inside" => tables.inside.lookup(ipv4(key)),
             _ => tables.public.lookup(ipv4(key)),
-        });
-        let twin = Twin::<nat::App> { ir: &ir, tables: &tables, lookup: &lookup };
+        })
+    };
+    let twin = Twin::<nat::App> { ir: &ir, tables: &tables, lookup: &lookup };
+    run(&(packet(), address(), any::<u16>()), |(packet, addr, port)| {
         twin.agree(&packet, nat::Binding { addr, port });
-    }
+    });
+}
 
-    #[test]
-    fn a_bit_of_everything_does_natively_what_its_ir_says(
-        packet in packet(), count: u32, mix: u16, phase in 0u8..8, open: bool, peer in address(),
-    ) {
-        use redplane_sdk::prelude::u3;
-        let mut tables = <puzzle::App as App>::Tables::default();
-        for (host, class) in HOSTS.into_iter().zip([1, 4, 3, 9, 0]) {
-            tables.class.insert(host, 32, class).unwrap();
-        }
-        let ir = compile(include_str!("app.rs"), "puzzle");
-        same_program::<puzzle::App>(&ir);
-        let lookup = |_: usize, key: u128| u128::from(tables.class.lookup(ipv4(key)));
-        let twin = Twin::<puzzle::App> { ir: &ir, tables: &tables, lookup: &lookup };
+#[test]
+fn a_bit_of_everything_does_natively_what_its_ir_says() {
+    use redplane_sdk::prelude::u3;
+    let ir = compile(include_str!("puzzle_app.rs"), "puzzle");
+    same_program::<puzzle::App>(&ir);
+    let mut tables = <puzzle::App as App>::Tables::default();
+    for (host, class) in HOSTS.into_iter().zip([1, 4, 3, 9, 0]) {
+        tables.class.insert(host, 32, class).unwrap();
+    }
+    let lookup = |_: usize, key: u128| u128::from(tables.class.lookup(ipv4(key)));
+    let twin = Twin::<puzzle::App> { ir: &ir, tables: &tables, lookup: &lookup };
+    let state = (any::<u32>(), any::<u16>(), 0u8..8, any::<bool>(), address());
+    run(&(packet(), state), |(packet, (count, mix, phase, open, peer))| {
         twin.agree(&packet, puzzle::Known { count, mix, phase: u3::new(phase), open, peer });
-    }
+    });
+}
 
-    #[test]
-    fn arithmetic_does_natively_what_its_ir_says(packet in packet()) {
-        let ir = compile(include_str!("arithmetic.rs"), "arithmetic");
-        same_program::<arithmetic::App>(&ir);
-        let twin = Twin::<arithmetic::App> { ir: &ir, tables: &<arithmetic::App as App>::Tables::default(), lookup: &|_, _| 0 };
+#[test]
+fn arithmetic_does_natively_what_its_ir_says() {
+    let ir = compile(include_str!("arithmetic_app.rs"), "arithmetic");
+    same_program::<arithmetic::App>(&ir);
+    let tables = <arithmetic::App as App>::Tables::default();
+    let twin = Twin::<arithmetic::App> { ir: &ir, tables: &tables, lookup: &|_, _| 0 };
+    run(&packet(), |packet| {
         twin.agree(&packet, arithmetic::Count { packets: 0 });
-    }
+    });
 }

@@ -1,6 +1,6 @@
 //! Everything that a handler computes with, on one packet without state.
 
-#![expect(missing_docs, unreachable_pub, reason = "an app is written as a library would write it")]
+#![expect(unreachable_pub, reason = "an app is written as a library would write it")]
 
 #[redplane_sdk::app(id = 2)]
 pub mod arithmetic {
