@@ -65,11 +65,15 @@ impl Delta {
     }
 
     /// The checksum after the change, from the one before it: RFC 1624, equation 3. A wrong checksum stays wrong by as
-    /// much as it was. Of words that become all zero, which no header is but an echo reply could be, the equation
-    /// gives 0 where a full sum gives 0xffff.
+    /// much as it was. A change that sums to zero, as when two words change places, leaves it as it is, be it either of
+    /// the two zeros. Of words that become all zero, which no header is but an echo reply could be, the equation gives 0
+    /// where a full sum gives 0xffff.
     #[inline]
     pub fn update(self, checksum: u16) -> u16 {
-        if self.is_none() { checksum } else { !fold(u64::from(!checksum) + self.0) }
+        match fold(self.0) {
+            0 | 0xffff => checksum,
+            change => !fold(u64::from(!checksum) + u64::from(change)),
+        }
     }
 
     /// The UDP checksum after the change: none (zero) stays none, and a zero result is sent as all ones (RFC 768).
@@ -100,6 +104,15 @@ mod tests {
     fn rfc_1624_example() {
         // Section 4: the header whose checksum equation 2 gets wrong.
         assert_eq!(Delta::word(0x5555, 0x3285).update(0xdd2f), 0x0000);
+    }
+
+    #[test]
+    fn words_that_change_places_change_nothing() {
+        let swap = Delta::word(0x1234, 0xabcd).and(Delta::word(0xabcd, 0x1234));
+        for checksum in [0, 1, 0xdd2f, 0xffff] {
+            assert_eq!(swap.update(checksum), checksum);
+            assert_eq!(swap.update_udp(checksum), checksum);
+        }
     }
 
     #[test]

@@ -52,6 +52,9 @@ reasons! {
     RecirculationLimit = "recirculation_limit",
     /// A message about a slot that is not held.
     NoLease = "no_lease",
+    /// The operator has not configured the switch. Never counted here: a [`super::Switch`] has its configuration from the
+    /// start. It keeps the counters in step with the emitted P4.
+    NotConfigured = "not_configured",
 }
 
 impl From<DropReason> for Reason {
