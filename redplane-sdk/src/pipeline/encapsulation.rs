@@ -61,6 +61,11 @@ impl<'a> Encapsulation<'a> {
         Encapsulation { config }
     }
 
+    /// Whether a message with this packet is within the MTU of the links to the stores.
+    pub(super) fn fits<K: Fixed, V: Fixed>(&self, _: &Parts<K, V>, carried: Carried<'_>) -> bool {
+        total_len::<K, V>(carried) <= usize::from(self.config.store_mtu)
+    }
+
     /// Appends the frame that takes a message to the shard of its key.
     pub(super) fn send<K: Fixed, V: Fixed>(
         &self,
@@ -71,11 +76,10 @@ impl<'a> Encapsulation<'a> {
         let Parts { header, key, value } = message;
         let shard = shard_of(key_hash(key), self.config.stores.len() as u16);
         let store = self.config.stores.get(usize::from(shard)).ok_or(TooLarge)?;
-        let total_len = OVERHEAD + HEADER_LEN + K::LEN + V::LEN + carried.len();
-        if total_len > usize::from(self.config.store_mtu) {
+        if !self.fits(message, carried) {
             return Err(TooLarge);
         }
-        let total_len = total_len as u16;
+        let total_len = total_len::<K, V>(carried) as u16;
         let ethernet = Ethernet { dst: store.mac, src: self.config.mac, ether_type: ETHERTYPE_IPV4 };
         let mut ipv4 = Ipv4 {
             dont_fragment: true,
@@ -102,6 +106,11 @@ impl<'a> Encapsulation<'a> {
         out.finish(store.port);
         Ok(())
     }
+}
+
+/// Bytes of the IPv4 packet around a message.
+fn total_len<K: Fixed, V: Fixed>(carried: Carried<'_>) -> usize {
+    OVERHEAD + HEADER_LEN + K::LEN + V::LEN + carried.len()
 }
 
 /// An IPv4 header of version 4 without options, else zero.

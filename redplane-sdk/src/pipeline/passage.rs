@@ -3,12 +3,12 @@
 use std::mem;
 
 use redplane_protocol::wire::{DecodeError, PORT_RECIRCULATE, UDP_PORT};
-use redplane_protocol::{Fixed, Kind, Message, Reaction, Settled, Ticks};
+use redplane_protocol::{Fixed, Header, Kind, Message, Reaction, Settled, Ticks};
 
 use super::encapsulation::{Carried, Encapsulation, Parts};
 use super::{Output, PASSES_MAX, Reason, Switch};
 use crate::app::{self, App, Pass, StateHandle, Verdict};
-use crate::packet::{Ipv4, Packet, ParseError, Ports, Udp};
+use crate::packet::{Ipv4, Packet, ParseError};
 
 /// What stays the same while one frame that came in is dealt with, but for the passes.
 pub(super) struct Turn<'o> {
@@ -208,7 +208,14 @@ impl<A: App> Switch<A> {
                     _ => Carried::Output(departure.packet, departure.frame),
                 };
                 let value = written.unwrap_or_else(A::State::zero);
-                self.request(&Parts { header, key: reached.key, value }, carried, turn);
+                let message = Parts { header, key: reached.key, value };
+                if !pass.written || self.fits(&message, carried) {
+                    return self.request(&message, carried, turn);
+                }
+                // The change counts, whatever becomes of the packet.
+                self.discard(Reason::StoreMtu.into());
+                let header = Header { port: 0, ..header };
+                self.request(&Parts { header, ..message }, Carried::Nothing, turn);
             }
         }
     }
@@ -242,6 +249,11 @@ impl<A: App> Switch<A> {
             }
         }
         self.recycle(buffer);
+    }
+
+    /// Whether a message takes the packet along to the store.
+    fn fits(&self, message: &Parts<A::Key, A::State>, carried: Carried<'_>) -> bool {
+        self.local.is_some() || Encapsulation::new(&self.config).fits(message, carried)
     }
 
     /// Sends a message to the shard of its key.
@@ -298,13 +310,13 @@ impl<A: App> Switch<A> {
     }
 }
 
-/// What a UDP datagram carries, by its own length; `None` if that is not within the packet.
+/// What a UDP datagram carries; `None` if its length, the packet's and the frame's do not agree.
 fn udp_payload<'a>(packet: &Packet, frame: &'a [u8]) -> Option<&'a [u8]> {
     let udp_len = usize::from(packet.udp?.length);
     let ip_len = usize::from(packet.ipv4?.total_len);
     let start = packet.header_len();
-    if udp_len + Ipv4::LEN > ip_len {
+    if udp_len + Ipv4::LEN != ip_len || packet.network_at() + ip_len != frame.len() {
         return None;
     }
-    frame.get(start..start + udp_len.checked_sub(Ports::LEN + Udp::LEN)?)
+    frame.get(start..)
 }

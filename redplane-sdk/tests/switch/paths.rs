@@ -276,6 +276,19 @@ fn a_dropped_packets_write_still_becomes_durable() {
 }
 
 #[test]
+fn a_written_packet_too_large_to_carry_is_dropped_and_its_write_kept() {
+    let mut rig = leased_counter();
+    let frame = Frame::udp((CLIENT, 1), (SERVER, port::COUNT), &[0; 1680]).build();
+    let write = rig.ask(INSIDE_PORT, &frame);
+    assert_eq!((write.header.kind, write.header.port, write.frame.len()), (Kind::Write, 0, 0));
+    assert_eq!(write.value, Count { packets: 11 });
+    rig.assert_dropped("store_mtu", 1);
+    assert!(rig.ack(&write).is_empty());
+    assert_eq!(one(rig.send(INSIDE_PORT, &count(port::READ)), OUT).0.ports.unwrap().src, 11);
+    assert_eq!(rig.switch.statistics().held, 0);
+}
+
+#[test]
 fn a_written_packet_without_route_is_dropped_and_its_write_kept() {
     let mut config = config();
     config.routes.clear();
@@ -412,17 +425,22 @@ fn strangers_and_malformed_messages_change_nothing() {
 }
 
 #[test]
-fn a_fragment_and_a_datagram_longer_than_its_packet_are_no_message() {
+fn a_fragment_and_a_datagram_of_another_length_than_its_packet_are_no_message() {
     let mut rig = leased_counter();
     let write = rig.ask(INSIDE_PORT, &count(port::COUNT));
     let ack = Header { kind: Kind::Ack, ..write.header };
-    let mut frame = message_frame(&ack, &write.key, &write.value, &write.frame);
-    frame.extend([0; 8]);
-    let mut longer = frame.clone();
-    let len = u16::from_be_bytes([frame[38], frame[39]]) + 8;
-    longer[38..40].copy_from_slice(&len.to_be_bytes());
-    assert!(rig.send(STORE_PORT, &longer).is_empty());
-    rig.assert_dropped("protocol_malformed", 1);
+    let frame = message_frame(&ack, &write.key, &write.value, &write.frame);
+    let with_udp_length = |change: i16| {
+        let mut frame = frame.clone();
+        let len = u16::from_be_bytes([frame[38], frame[39]]).wrapping_add_signed(change);
+        frame[38..40].copy_from_slice(&len.to_be_bytes());
+        frame
+    };
+    let padded = [frame.clone(), vec![0; 8]].concat();
+    for wrong in [with_udp_length(8), with_udp_length(-8), padded] {
+        assert!(rig.send(STORE_PORT, &wrong).is_empty());
+    }
+    rig.assert_dropped("protocol_malformed", 3);
 
     let mut fragment = frame.clone();
     fragment[20] |= 0x20;
@@ -433,7 +451,7 @@ fn a_fragment_and_a_datagram_longer_than_its_packet_are_no_message() {
     rig.send(STORE_PORT, &fragment);
     assert_eq!(rig.switch.statistics().messages, messages, "traffic");
 
-    assert_eq!(rig.send(STORE_PORT, &frame), [(OUT, write.frame)], "what pads the link is not carried");
+    assert_eq!(rig.send(STORE_PORT, &frame), [(OUT, write.frame)]);
 }
 
 #[test]
