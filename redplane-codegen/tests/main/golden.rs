@@ -26,7 +26,7 @@ pub(crate) fn app(case: &str) -> (ir::App, String) {
 }
 
 /// What is emitted, by file name.
-fn emitted(case: &str) -> Vec<(String, String)> {
+pub(crate) fn emitted(case: &str) -> Vec<(String, String)> {
     let (app, source) = app(case);
     vec![
         (format!("{}.p4", app.name), target::v1model::render(&app, &source)),

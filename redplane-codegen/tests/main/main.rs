@@ -1,5 +1,6 @@
 //! The compiler, from Rust source to typed program.
 
+mod bmv2;
 mod build;
 mod codes;
 mod common;
