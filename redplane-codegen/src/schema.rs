@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::ir::{App, Field, Record, Type};
-use crate::target::{drop_reasons, headers};
+use crate::target::drop_reasons;
 
 /// Bytes of a protocol message before the key.
 const HEADER_BYTES: u16 = 30;
@@ -25,7 +25,6 @@ struct Schema {
     wire: Wire,
     key: Layout,
     value: Layout,
-    headers: Vec<&'static str>,
     drop_reasons: Vec<String>,
 }
 
@@ -81,7 +80,6 @@ pub fn render(app: &App, source_path: &str) -> String {
         },
         key,
         value,
-        headers: headers(app).into_iter().map(|id| crate::packet::HEADERS[id].name).collect(),
         drop_reasons: drop_reasons(app).into_iter().map(|(name, _)| name).collect(),
     };
     json(&schema)

@@ -4,7 +4,7 @@
  *     app           nat, number 1
  *     target        v1model (BMv2 simple_switch)
  *     fingerprint   0x96df, of the layout of key and state
- *     program       0x154bb22a7f197eec
+ *     program       0x2c629740065c082f
  *
  * Network address and port translation.
  *
@@ -27,7 +27,8 @@
  *                             |
  *                             +--> port, as it is, or to the store, inside a message
  *
- * The slot is a row of registers. A pass touches each of them once, in the order in which they stand there.
+ * The slot is a row of registers. A pass touches each of them once, in the order in which they stand there, and
+ * last, after settle, the one that says when to renew the lease.
  * Packets that wait for the store do not wait here: what goes to the store carries the packet, and what comes
  * back brings it. A frame from the CPU with EtherType RP_ETHERTYPE_SWEEP goes from slot to slot by itself, and
  * clears what is over.
@@ -153,13 +154,13 @@ enum bit<8> rp_drop_t {
     RECIRCULATION_LIMIT = 12,     // went round too often
     NO_LEASE            = 13,     // a RECALL of what is not held
     NOT_CONFIGURED      = 14,     // the operator has not configured the switch, or not this shard
-    NOT_IPV4            = 15,     // apps/src/nat.rs:54
-    FRAGMENT            = 16,     // apps/src/nat.rs:56
-    NOT_OURS            = 17,     // apps/src/nat.rs:61
-    ICMP_QUOTE          = 18,     // apps/src/nat.rs:71
-    UNSOLICITED         = 19,     // apps/src/nat.rs:75
-    ICMP_KIND           = 20,     // apps/src/nat.rs:100
-    NOT_TRANSLATABLE    = 21      // apps/src/nat.rs:104
+    NOT_IPV4            = 15,     // apps/src/nat.rs:57
+    FRAGMENT            = 16,     // apps/src/nat.rs:59
+    NOT_OURS            = 17,     // apps/src/nat.rs:64
+    ICMP_QUOTE          = 18,     // apps/src/nat.rs:74
+    UNSOLICITED         = 19,     // apps/src/nat.rs:78
+    ICMP_KIND           = 20,     // apps/src/nat.rs:98
+    NOT_TRANSLATABLE    = 21      // apps/src/nat.rs:102
 }
 const bit<32> RP_DROPS = 22;
 
@@ -426,7 +427,8 @@ struct rp_slot_t {
     bool    returned;           // what the RECALL asks for is not held, or not any more
     bool    live;               // the key is held and its lease is not over
     bool    over;               // a key is held and its lease is over
-    bool    renew;              // and past half
+    bool    shown;              // the packet shows the state, and may leave
+    bool    renew;              // and past half of the lease
 }
 
 /// apps/src/nat.rs:11: `Endpoint`
@@ -445,9 +447,9 @@ struct binding_t {
 /// Where the handler needs its state. `lease` creates the record if it is absent, `find` does not.
 enum bit<8> nat_point_t {
     NONE    = 0,
-    FIND_1  = 1,    // apps/src/nat.rs:74
-    LEASE_2 = 2,    // apps/src/nat.rs:107
-    FIND_3  = 3     // apps/src/nat.rs:117
+    FIND_1  = 1,    // apps/src/nat.rs:77
+    LEASE_2 = 2,    // apps/src/nat.rs:105
+    FIND_3  = 3     // apps/src/nat.rs:115
 }
 
 /// Locals of translate() that are set before a lease point and read after it.
@@ -507,9 +509,9 @@ struct rp_address_t {
     bit<32> address;
 }
 
-/// Takes a packet apart as far as the handler and the checksums need it. A packet is a message only if it
-/// came in by a store-facing port and is addressed to this switch; whatever else has the same UDP port is
-/// traffic.
+/// Takes a packet apart. Every app has the same headers, so that what is malformed for one is malformed for all. A
+/// packet is a message only if it came in by a store-facing port and is addressed to this switch; whatever else has the
+/// same UDP port is traffic.
 parser NatParser(packet_in packet, out headers_t hdr, inout metadata_t meta,
                  inout standard_metadata_t standard_metadata) {
     value_set<rp_address_t>(RP_ADDRESSES) rp_addresses;
@@ -673,7 +675,7 @@ parser NatParser(packet_in packet, out headers_t hdr, inout metadata_t meta,
     }
 }
 
-/* ---- the handler: translate(), apps/src/nat.rs:53 */
+/* ---- the handler: translate(), apps/src/nat.rs:56 */
 
 action rp_forward(inout metadata_t meta) {
     meta.verdict = rp_verdict_t.FORWARD;
@@ -695,14 +697,14 @@ action rp_reach(inout metadata_t meta, in nat_point_t point, in bool create) {
 }
 
 /// Translates the source of what leaves and the destination of what comes in.
-/// apps/src/nat.rs:53: translate(), up to its lease point or to its end.
+/// apps/src/nat.rs:56: translate(), up to its lease point or to its end.
 control Translate(inout headers_t hdr, inout metadata_t meta) {
     bit<16> port = 0;
     bit<32> addr = 0;
     bit<16> port_2 = 0;
 
     /// Which source prefixes are inside.
-    /// apps/src/nat.rs:31: `Inside`, looked up in line 58.
+    /// apps/src/nat.rs:31: `Inside`, looked up in line 61.
     action set_inside(bit<1> value) {
         meta.local.from_inside = value == 1;
     }
@@ -714,7 +716,7 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
     }
 
     /// The public addresses of this NAT.
-    /// apps/src/nat.rs:35: `Public`, looked up in line 59.
+    /// apps/src/nat.rs:35: `Public`, looked up in line 62.
     action set_public(bit<1> value) {
         meta.local.to_public = value == 1;
     }
@@ -726,20 +728,20 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
-#line 54 "apps/src/nat.rs"
+#line 57 "apps/src/nat.rs"
         if (!hdr.ipv4.isValid()) { rp_drop(meta, rp_drop_t.NOT_IPV4); return; }
         if (hdr.ipv4.more_fragments == 1 || hdr.ipv4.fragment_offset != 0) {
             rp_drop(meta, rp_drop_t.FRAGMENT);
             return;
         }
-#line 58 "apps/src/nat.rs"
+#line 61 "apps/src/nat.rs"
         inside.apply();
         public.apply();
         if (!meta.local.from_inside && !meta.local.to_public) {
             rp_drop(meta, rp_drop_t.NOT_OURS);
             return;
         }
-#line 65 "apps/src/nat.rs"
+#line 68 "apps/src/nat.rs"
         if (hdr.inner_ipv4.isValid()) {
             if (hdr.inner_ports.isValid()) {
                 if (meta.local.from_inside) { port = hdr.inner_ports.dst; } else { port = hdr.inner_ports.src; }
@@ -749,13 +751,13 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
                 rp_drop(meta, rp_drop_t.ICMP_QUOTE);
                 return;
             }
-#line 73 "apps/src/nat.rs"
+#line 76 "apps/src/nat.rs"
             if (meta.local.from_inside) { addr = hdr.inner_ipv4.dst; } else { addr = hdr.inner_ipv4.src; }
             meta.key = { addr, port, hdr.inner_ipv4.protocol };
             rp_reach(meta, nat_point_t.FIND_1, false);
             return;
         }
-#line 96 "apps/src/nat.rs"
+#line 94 "apps/src/nat.rs"
         if (hdr.ports.isValid()) {
             if (meta.local.from_inside) { port_2 = hdr.ports.src; } else { port_2 = hdr.ports.dst; }
         } else if (hdr.icmp.isValid()) {
@@ -763,79 +765,82 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
                 rp_drop(meta, rp_drop_t.ICMP_KIND);
                 return;
             }
-#line 102 "apps/src/nat.rs"
+#line 100 "apps/src/nat.rs"
             port_2 = hdr.icmp.identifier;
         } else {
             rp_drop(meta, rp_drop_t.NOT_TRANSLATABLE);
             return;
         }
-#line 106 "apps/src/nat.rs"
+#line 104 "apps/src/nat.rs"
         if (meta.local.from_inside) {
             meta.key = { hdr.ipv4.src, port_2, hdr.ipv4.protocol };
             rp_reach(meta, nat_point_t.LEASE_2, true);
             return;
         }
-#line 117 "apps/src/nat.rs"
+#line 115 "apps/src/nat.rs"
         meta.key = { hdr.ipv4.dst, port_2, hdr.ipv4.protocol };
         rp_reach(meta, nat_point_t.FIND_3, false);
-#line 782 "nat.p4"
+#line 784 "nat.p4"
     }
 }
 
-/// apps/src/nat.rs:74: the rest of translate(), with the state in `meta.value`.
+/// apps/src/nat.rs:77: the rest of translate(), with the state in `meta.value`.
 control TranslateHeld1(inout headers_t hdr, inout metadata_t meta) {
     apply {
-#line 77 "apps/src/nat.rs"
-        if (hdr.inner_icmp.isValid()) {
+#line 80 "apps/src/nat.rs"
+        if (hdr.inner_ports.isValid()) {
+            if (meta.local.from_inside) {
+#line 81 "apps/src/nat.rs"
+                hdr.inner_ports.dst = meta.value.port;
+            } else {
+#line 81 "apps/src/nat.rs"
+                hdr.inner_ports.src = meta.value.port;
+            }
+#line 82 "apps/src/nat.rs"
+        } else if (hdr.inner_icmp.isValid()) {
             hdr.inner_icmp.identifier = meta.value.port;
         }
         if (meta.local.from_inside) {
             hdr.ipv4.src = meta.value.addr;
             hdr.inner_ipv4.dst = meta.value.addr;
-            if (hdr.inner_ports.isValid()) {
-                hdr.inner_ports.dst = meta.value.port;
-            }
         } else {
             hdr.ipv4.dst = meta.value.addr;
             hdr.inner_ipv4.src = meta.value.addr;
-            if (hdr.inner_ports.isValid()) {
-                hdr.inner_ports.src = meta.value.port;
-            }
         }
         if (meta.local.from_inside && meta.local.to_public) { rp_recirculate(meta); } else { rp_forward(meta); }
-#line 807 "nat.p4"
+#line 812 "nat.p4"
     }
 }
 
-/// apps/src/nat.rs:74: what translate() does if there is no such record.
+/// apps/src/nat.rs:77: what translate() does if there is no such record.
 control TranslateAbsent1(inout headers_t hdr, inout metadata_t meta) {
     apply {
-#line 75 "apps/src/nat.rs"
+#line 78 "apps/src/nat.rs"
         rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 816 "nat.p4"
+#line 821 "nat.p4"
     }
 }
 
-/// apps/src/nat.rs:107: the rest of translate(), with the state in `meta.value`.
+/// apps/src/nat.rs:105: the rest of translate(), with the state in `meta.value`.
 control TranslateHeld2(inout headers_t hdr, inout metadata_t meta) {
     apply {
-#line 108 "apps/src/nat.rs"
+#line 106 "apps/src/nat.rs"
         hdr.ipv4.src = meta.value.addr;
         if (hdr.ports.isValid()) {
             hdr.ports.src = meta.value.port;
         } else if (hdr.icmp.isValid()) {
             hdr.icmp.identifier = meta.value.port;
         }
-#line 115 "apps/src/nat.rs"
+#line 113 "apps/src/nat.rs"
         if (meta.local.to_public) { rp_recirculate(meta); } else { rp_forward(meta); }
-#line 832 "nat.p4"
+#line 837 "nat.p4"
     }
 }
 
-/// apps/src/nat.rs:117: the rest of translate(), with the state in `meta.value`.
+/// apps/src/nat.rs:115: the rest of translate(), with the state in `meta.value`.
 control TranslateHeld3(inout headers_t hdr, inout metadata_t meta) {
     apply {
-#line 120 "apps/src/nat.rs"
+#line 118 "apps/src/nat.rs"
         hdr.ipv4.dst = meta.value.addr;
         if (hdr.ports.isValid()) {
             hdr.ports.dst = meta.value.port;
@@ -843,16 +848,16 @@ control TranslateHeld3(inout headers_t hdr, inout metadata_t meta) {
             hdr.icmp.identifier = meta.value.port;
         }
         rp_forward(meta);
-#line 847 "nat.p4"
+#line 852 "nat.p4"
     }
 }
 
-/// apps/src/nat.rs:117: what translate() does if there is no such record.
+/// apps/src/nat.rs:115: what translate() does if there is no such record.
 control TranslateAbsent3(inout headers_t hdr, inout metadata_t meta) {
     apply {
-#line 118 "apps/src/nat.rs"
+#line 116 "apps/src/nat.rs"
         rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 856 "nat.p4"
+#line 861 "nat.p4"
     }
 }
 
@@ -919,7 +924,8 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
         } else if (meta.pass.circling == 1) {
             meta.role = rp_role_t.COPY;
             meta.step = rp_step_t.INSPECT;
-        } else if (hdr.rp.version != RP_VERSION || hdr.ipv4.total_len != ip_bytes) {
+        } else if (hdr.rp.version != RP_VERSION || hdr.ipv4.total_len != ip_bytes
+                   || hdr.udp.length != ip_bytes - RP_IPV4_BYTES) {
             meta.reason = rp_drop_t.PROTOCOL_MALFORMED;
         } else if (hdr.rp.app != NAT_APP || hdr.rp.fingerprint != NAT_FINGERPRINT
                    || hdr.rp.switch_id != meta.config.switch_id
@@ -939,7 +945,9 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
                 meta.step = rp_step_t.RETURN;
             } else if (hdr.rp.kind == rp_kind_t.NACK && hdr.rp.reason == rp_nack_t.STALE) {
                 meta.step = rp_step_t.FENCE;
-            } else if (hdr.rp.kind != rp_kind_t.NACK) {
+            } else if (hdr.rp.kind != rp_kind_t.NACK
+                       || (hdr.rp.reason != rp_nack_t.ABSENT && hdr.rp.reason != rp_nack_t.REFUSED
+                           && hdr.rp.reason != rp_nack_t.BUSY)) {
                 meta.role = rp_role_t.NONE;
                 meta.reason = rp_drop_t.PROTOCOL_MALFORMED;
             }
@@ -1039,36 +1047,24 @@ control RpGeneration(in headers_t hdr, inout metadata_t meta) {
     }
 }
 
-/// Until when this switch may act on the key, and when it is to ask for more. Counted from the moment at
-/// which the request left, never from the answer's arrival. A renewal is due at half the lease, and again
-/// each quarter.
+/// Until when this switch may act on the key. Counted from the moment at which the request left, never from the
+/// answer's arrival.
 control RpLease(in headers_t hdr, inout metadata_t meta) {
     register<bit<32>>(NAT_SLOTS) rp_expiry;
-    register<bit<32>>(NAT_SLOTS) rp_renew_at;
 
     apply {
         bit<32> expiry;
-        bit<32> renew_at;
         bit<32> granted_until = hdr.rp.sent_at + meta.config.lease;
-        bit<32> half_time     = hdr.rp.sent_at + (meta.config.lease >> 1);
         @atomic {
             rp_expiry.read(expiry, meta.slot.index);
-            rp_renew_at.read(renew_at, meta.slot.index);
-            bit<32> left = expiry - meta.now;
-            if (meta.step == rp_step_t.LOOKUP && meta.slot.matches && meta.slot.generation != 0) {
-                meta.slot.live  = left != 0 && left < RP_SERIAL_HALF;
-                meta.slot.renew = meta.slot.live && meta.now - renew_at < RP_SERIAL_HALF;
-                if (meta.slot.renew) {
-                    rp_renew_at.write(meta.slot.index, meta.now + (meta.config.lease >> 2));
-                }
-            }
-            meta.slot.over = meta.slot.generation != 0 && (left == 0 || left >= RP_SERIAL_HALF);
-            bool confirmed = meta.step == rp_step_t.CONFIRM && meta.slot.holds;
-            if (meta.slot.granted || (confirmed && granted_until - expiry < RP_SERIAL_HALF)) {
+            bit<32> left  = expiry - meta.now;
+            bool    ended = left == 0 || left >= RP_SERIAL_HALF;
+            bool    held  = meta.slot.generation != 0;
+            meta.slot.live = meta.step == rp_step_t.LOOKUP && meta.slot.matches && held && !ended;
+            meta.slot.over = held && ended;
+            if (meta.slot.granted || (meta.step == rp_step_t.CONFIRM && meta.slot.holds
+                                      && granted_until - expiry < RP_SERIAL_HALF)) {
                 rp_expiry.write(meta.slot.index, granted_until);
-            }
-            if (meta.slot.granted || (confirmed && half_time - renew_at < RP_SERIAL_HALF)) {
-                rp_renew_at.write(meta.slot.index, half_time);
             }
         }
     }
@@ -1132,6 +1128,27 @@ control RpAcknowledged(in headers_t hdr, inout metadata_t meta) {
     }
 }
 
+/// When to ask for more of the lease: at half of it, and again each quarter, each time with a packet that leaves. A
+/// packet that goes to the store renews by itself, with the ACK.
+control RpRenewal(in headers_t hdr, inout metadata_t meta) {
+    register<bit<32>>(NAT_SLOTS) rp_renew_at;
+
+    apply {
+        bit<32> renew_at;
+        bit<32> half_time = hdr.rp.sent_at + (meta.config.lease >> 1);
+        @atomic {
+            rp_renew_at.read(renew_at, meta.slot.index);
+            meta.slot.renew = meta.slot.shown && meta.now - renew_at < RP_SERIAL_HALF;
+            if (meta.slot.renew) {
+                rp_renew_at.write(meta.slot.index, meta.now + (meta.config.lease >> 2));
+            } else if (meta.slot.granted || (meta.step == rp_step_t.CONFIRM && meta.slot.holds
+                                             && half_time - renew_at < RP_SERIAL_HALF)) {
+                rp_renew_at.write(meta.slot.index, half_time);
+            }
+        }
+    }
+}
+
 /* ---- what becomes of messages and of copies */
 
 /// Ends the way of a message: takes it off the packet that it carries, and lets that go on.
@@ -1168,11 +1185,11 @@ control RpMessage(inout headers_t hdr, inout metadata_t meta) {
             } else {
                 meta.reason = rp_drop_t.NO_LEASE;
             }
-        } else if (hdr.rp.reason == rp_nack_t.REFUSED) {
+        } else if (hdr.rp.kind == rp_kind_t.NACK && hdr.rp.reason == rp_nack_t.REFUSED) {
             meta.reason = rp_drop_t.LEASE_REFUSED;
-        } else if (hdr.rp.reason == rp_nack_t.STALE) {
+        } else if (hdr.rp.kind == rp_kind_t.NACK && hdr.rp.reason == rp_nack_t.STALE) {
             meta.reason = rp_drop_t.LEASE_STALE;
-        } else if (hdr.rp.reason == rp_nack_t.BUSY) {
+        } else if (hdr.rp.kind == rp_kind_t.NACK && hdr.rp.reason == rp_nack_t.BUSY) {
             meta.reason = rp_drop_t.STORE_BUSY;
         } else if (!carries) {
             // An answer to RENEW, or to a copy: the slot has taken what it says.
@@ -1414,7 +1431,9 @@ control RpSettle(inout metadata_t meta) {
     }
 
     apply {
-        bool dropped = meta.verdict == rp_verdict_t.DROP;
+        bool    dropped = meta.verdict == rp_verdict_t.DROP;
+        bit<32> ahead   = meta.slot.sequence - meta.slot.acknowledged;
+        bool    durable = ahead == 0 || ahead >= RP_SERIAL_HALF;
 
         meta.message.port = meta.out_port;
         if (meta.wrote) {
@@ -1430,16 +1449,19 @@ control RpSettle(inout metadata_t meta) {
             // The lease point, and the state is not here: the packet is as it came in.
             rp_hold(rp_kind_t.LEASE);
             meta.message.port = meta.pass.port;
-        } else if (meta.slot.live && meta.slot.acknowledged != meta.slot.sequence) {
+        } else if (meta.slot.live && !durable) {
             rp_hold(rp_kind_t.READ);
-        } else if (meta.verdict != rp_verdict_t.RECIRCULATE) {
-            meta.fate = rp_fate_t.PORT;
-        } else if (meta.pass.count < RP_PASSES_MAX) {
-            meta.fate = rp_fate_t.RECIRCULATE;
-            meta.pass.absent = 0;
-            meta.pass.port = RP_PORT_RECIRCULATE;
         } else {
-            meta.reason = rp_drop_t.RECIRCULATION_LIMIT;
+            meta.slot.shown = meta.slot.live;
+            if (meta.verdict != rp_verdict_t.RECIRCULATE) {
+                meta.fate = rp_fate_t.PORT;
+            } else if (meta.pass.count < RP_PASSES_MAX) {
+                meta.fate = rp_fate_t.RECIRCULATE;
+                meta.pass.absent = 0;
+                meta.pass.port = RP_PORT_RECIRCULATE;
+            } else {
+                meta.reason = rp_drop_t.RECIRCULATION_LIMIT;
+            }
         }
 
         if (meta.fate == rp_fate_t.STORE && meta.message.frame_bytes > meta.config.store_mtu - RP_MESSAGE_BYTES) {
@@ -1449,9 +1471,6 @@ control RpSettle(inout metadata_t meta) {
             if (!meta.wrote) {
                 meta.fate = rp_fate_t.DROP;
             }
-        }
-        if (meta.fate == rp_fate_t.STORE || meta.fate == rp_fate_t.DROP) {
-            meta.slot.renew = false;
         }
     }
 }
@@ -1623,6 +1642,7 @@ control NatIngress(inout headers_t hdr, inout metadata_t meta,
     RpRoute()           rp_route;
     RpChecksumsAfter()  rp_checksums_after;
     RpSettle()          rp_settle;
+    RpRenewal()         rp_renewal;
     RpMessage()         rp_message;
     RpRetransmit()      rp_retransmit;
     RpSweep()           rp_sweep;
@@ -1669,7 +1689,14 @@ control NatIngress(inout headers_t hdr, inout metadata_t meta,
             rp_route.apply(hdr, meta);
             rp_checksums_after.apply(hdr, meta.sums);
             rp_settle.apply(meta);
-        } else if (meta.role == rp_role_t.MESSAGE) {
+        }
+
+        // The slot's last register: only now it is known whether the packet leaves.
+        if (meta.step != rp_step_t.NONE) {
+            rp_renewal.apply(hdr, meta);
+        }
+
+        if (meta.role == rp_role_t.MESSAGE) {
             rp_message.apply(hdr, meta);
         } else if (meta.role == rp_role_t.COPY) {
             rp_retransmit.apply(hdr, meta);

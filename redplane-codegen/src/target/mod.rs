@@ -4,43 +4,9 @@
 
 pub mod v1model;
 
-use std::collections::BTreeSet;
-
 use proc_macro2::Span;
 
-use crate::ir::{App, HeaderId, Stmt, StmtKind, Verdict};
-use crate::packet::{HEADERS, header};
-
-/// Headers that a switch parses for this app, in wire order: those that the handler asks for, those whose checksums
-/// follow from what it writes, those by which messages of the store are known, and all by which any of them is reached.
-pub fn headers(app: &App) -> Vec<HeaderId> {
-    let mut needed: BTreeSet<HeaderId> = app.handler.headers.iter().copied().collect();
-    needed.extend(app.handler.reads.iter().chain(&app.handler.writes).map(|field| field.header));
-    needed.extend(["ethernet", "ipv4", "ports", "udp"].into_iter().filter_map(header));
-    for (written, checksums) in CHECKSUMS_OF {
-        if app.handler.writes.iter().any(|field| HEADERS[field.header].name == *written) {
-            needed.extend(checksums.iter().copied().filter_map(header));
-        }
-    }
-    // A header stands behind those that it follows, so one walk backwards reaches every ancestor.
-    for id in (0..HEADERS.len()).rev() {
-        if needed.contains(&id) {
-            needed.extend(HEADERS[id].after.iter().filter_map(|edge| header(edge.header)));
-        }
-    }
-    needed.into_iter().collect()
-}
-
-/// Headers with a checksum that covers, or may cover, fields of a header.
-const CHECKSUMS_OF: &[(&str, &[&str])] = &[
-    ("ipv4", &["tcp", "udp"]),
-    ("ipv6", &["tcp", "udp"]),
-    ("ports", &["tcp", "udp"]),
-    ("inner_ipv4", &["icmp", "inner_udp"]),
-    ("inner_ports", &["icmp", "inner_udp"]),
-    ("inner_udp", &["icmp"]),
-    ("inner_icmp", &["icmp"]),
-];
+use crate::ir::{App, Stmt, StmtKind, Verdict};
 
 /// The line of a span, counted from one; zero if it has none.
 pub(crate) fn line(span: Span) -> usize {
@@ -77,7 +43,7 @@ fn collect<'a>(block: &'a [Stmt], found: &mut Vec<(&'a Verdict, Span)>) {
 }
 
 /// Drop reasons of the machinery, in the order of their counters, each with what it means. The software switch has
-/// the same, `not_configured` excepted.
+/// the same (`redplane_sdk::Reason`).
 pub const DROP_REASONS: &[(&str, &str)] = &[
     ("parse_error", "shorter than its headers say"),
     ("ipv4_malformed", "version, header length or total length is wrong"),

@@ -31,7 +31,8 @@
  *                             |
  *                             +--> port, as it is, or to the store, inside a message
  *
- * The slot is a row of registers. A pass touches each of them once, in the order in which they stand there.
+ * The slot is a row of registers. A pass touches each of them once, in the order in which they stand there, and
+ * last, after settle, the one that says when to renew the lease.
  * Packets that wait for the store do not wait here: what goes to the store carries the packet, and what comes
  * back brings it. A frame from the CPU with EtherType RP_ETHERTYPE_SWEEP goes from slot to slot by itself, and
  * clears what is over.

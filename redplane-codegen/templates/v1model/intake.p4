@@ -24,11 +24,9 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
     apply {
         bit<16> frame_bytes = (bit<16>)standard_metadata.packet_length;
         bit<16> ip_bytes    = frame_bytes - RP_ETHERNET_BYTES;
-{%- if app.has_vlan %}
         if (hdr.vlan.isValid()) {
             ip_bytes = ip_bytes - RP_VLAN_BYTES;
         }
-{%- endif %}
         bool malformed = hdr.ipv4.isValid()
             && (hdr.ipv4.version != 4 || hdr.ipv4.ihl < 5
                 || hdr.ipv4.total_len < ((bit<16>)hdr.ipv4.ihl << 2) || hdr.ipv4.total_len > ip_bytes);
@@ -62,7 +60,8 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
         } else if (meta.pass.circling == 1) {
             meta.role = rp_role_t.COPY;
             meta.step = rp_step_t.INSPECT;
-        } else if (hdr.rp.version != RP_VERSION || hdr.ipv4.total_len != ip_bytes) {
+        } else if (hdr.rp.version != RP_VERSION || hdr.ipv4.total_len != ip_bytes
+                   || hdr.udp.length != ip_bytes - RP_IPV4_BYTES) {
             meta.reason = rp_drop_t.PROTOCOL_MALFORMED;
         } else if (hdr.rp.app != {{ app.upper }}_APP || hdr.rp.fingerprint != {{ app.upper }}_FINGERPRINT
                    || hdr.rp.switch_id != meta.config.switch_id
@@ -82,7 +81,9 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
                 meta.step = rp_step_t.RETURN;
             } else if (hdr.rp.kind == rp_kind_t.NACK && hdr.rp.reason == rp_nack_t.STALE) {
                 meta.step = rp_step_t.FENCE;
-            } else if (hdr.rp.kind != rp_kind_t.NACK) {
+            } else if (hdr.rp.kind != rp_kind_t.NACK
+                       || (hdr.rp.reason != rp_nack_t.ABSENT && hdr.rp.reason != rp_nack_t.REFUSED
+                           && hdr.rp.reason != rp_nack_t.BUSY)) {
                 meta.role = rp_role_t.NONE;
                 meta.reason = rp_drop_t.PROTOCOL_MALFORMED;
             }

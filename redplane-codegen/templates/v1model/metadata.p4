@@ -103,7 +103,8 @@ struct rp_slot_t {
     bool    returned;           // what the RECALL asks for is not held, or not any more
     bool    live;               // the key is held and its lease is not over
     bool    over;               // a key is held and its lease is over
-    bool    renew;              // and past half
+    bool    shown;              // the packet shows the state, and may leave
+    bool    renew;              // and past half of the lease
 }
 {% for record in app.records() %}
 /// {{ record.location }}: `{{ record.rust }}`

@@ -6,9 +6,9 @@ struct rp_address_t {
     bit<32> address;
 }
 
-/// Takes a packet apart as far as the handler and the checksums need it. A packet is a message only if it
-/// came in by a store-facing port and is addressed to this switch; whatever else has the same UDP port is
-/// traffic.
+/// Takes a packet apart. Every app has the same headers, so that what is malformed for one is malformed for all. A
+/// packet is a message only if it came in by a store-facing port and is addressed to this switch; whatever else has the
+/// same UDP port is traffic.
 parser {{ app.camel }}Parser(packet_in packet, out headers_t hdr, inout metadata_t meta,
 {{ app.parser_indent }}inout standard_metadata_t standard_metadata) {
     value_set<rp_address_t>(RP_ADDRESSES) rp_addresses;

@@ -116,7 +116,14 @@ control {{ app.camel }}Ingress(inout headers_t hdr, inout metadata_t meta,
             rp_checksums_after.apply(hdr, meta.sums);
 {%- endif %}
             rp_settle.apply(meta);
-        } else if (meta.role == rp_role_t.MESSAGE) {
+        }
+
+        // The slot's last register: only now it is known whether the packet leaves.
+        if (meta.step != rp_step_t.NONE) {
+            rp_renewal.apply(hdr, meta);
+        }
+
+        if (meta.role == rp_role_t.MESSAGE) {
             rp_message.apply(hdr, meta);
         } else if (meta.role == rp_role_t.COPY) {
             rp_retransmit.apply(hdr, meta);

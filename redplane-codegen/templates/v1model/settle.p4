@@ -9,7 +9,9 @@ control RpSettle(inout metadata_t meta) {
     }
 
     apply {
-        bool dropped = meta.verdict == rp_verdict_t.DROP;
+        bool    dropped = meta.verdict == rp_verdict_t.DROP;
+        bit<32> ahead   = meta.slot.sequence - meta.slot.acknowledged;
+        bool    durable = ahead == 0 || ahead >= RP_SERIAL_HALF;
 
         meta.message.port = meta.out_port;
         if (meta.wrote) {
@@ -25,16 +27,19 @@ control RpSettle(inout metadata_t meta) {
             // The lease point, and the state is not here: the packet is as it came in.
             rp_hold(rp_kind_t.LEASE);
             meta.message.port = meta.pass.port;
-        } else if (meta.slot.live && meta.slot.acknowledged != meta.slot.sequence) {
+        } else if (meta.slot.live && !durable) {
             rp_hold(rp_kind_t.READ);
-        } else if (meta.verdict != rp_verdict_t.RECIRCULATE) {
-            meta.fate = rp_fate_t.PORT;
-        } else if (meta.pass.count < RP_PASSES_MAX) {
-            meta.fate = rp_fate_t.RECIRCULATE;
-            meta.pass.absent = 0;
-            meta.pass.port = RP_PORT_RECIRCULATE;
         } else {
-            meta.reason = rp_drop_t.RECIRCULATION_LIMIT;
+            meta.slot.shown = meta.slot.live;
+            if (meta.verdict != rp_verdict_t.RECIRCULATE) {
+                meta.fate = rp_fate_t.PORT;
+            } else if (meta.pass.count < RP_PASSES_MAX) {
+                meta.fate = rp_fate_t.RECIRCULATE;
+                meta.pass.absent = 0;
+                meta.pass.port = RP_PORT_RECIRCULATE;
+            } else {
+                meta.reason = rp_drop_t.RECIRCULATION_LIMIT;
+            }
         }
 
         if (meta.fate == rp_fate_t.STORE && meta.message.frame_bytes > meta.config.store_mtu - RP_MESSAGE_BYTES) {
@@ -44,9 +49,6 @@ control RpSettle(inout metadata_t meta) {
             if (!meta.wrote) {
                 meta.fate = rp_fate_t.DROP;
             }
-        }
-        if (meta.fate == rp_fate_t.STORE || meta.fate == rp_fate_t.DROP) {
-            meta.slot.renew = false;
         }
     }
 }

@@ -82,36 +82,24 @@ control RpGeneration(in headers_t hdr, inout metadata_t meta) {
     }
 }
 
-/// Until when this switch may act on the key, and when it is to ask for more. Counted from the moment at
-/// which the request left, never from the answer's arrival. A renewal is due at half the lease, and again
-/// each quarter.
+/// Until when this switch may act on the key. Counted from the moment at which the request left, never from the
+/// answer's arrival.
 control RpLease(in headers_t hdr, inout metadata_t meta) {
     register<bit<32>>({{ app.upper }}_SLOTS) rp_expiry;
-    register<bit<32>>({{ app.upper }}_SLOTS) rp_renew_at;
 
     apply {
         bit<32> expiry;
-        bit<32> renew_at;
         bit<32> granted_until = hdr.rp.sent_at + meta.config.lease;
-        bit<32> half_time     = hdr.rp.sent_at + (meta.config.lease >> 1);
         @atomic {
             rp_expiry.read(expiry, meta.slot.index);
-            rp_renew_at.read(renew_at, meta.slot.index);
-            bit<32> left = expiry - meta.now;
-            if (meta.step == rp_step_t.LOOKUP && meta.slot.matches && meta.slot.generation != 0) {
-                meta.slot.live  = left != 0 && left < RP_SERIAL_HALF;
-                meta.slot.renew = meta.slot.live && meta.now - renew_at < RP_SERIAL_HALF;
-                if (meta.slot.renew) {
-                    rp_renew_at.write(meta.slot.index, meta.now + (meta.config.lease >> 2));
-                }
-            }
-            meta.slot.over = meta.slot.generation != 0 && (left == 0 || left >= RP_SERIAL_HALF);
-            bool confirmed = meta.step == rp_step_t.CONFIRM && meta.slot.holds;
-            if (meta.slot.granted || (confirmed && granted_until - expiry < RP_SERIAL_HALF)) {
+            bit<32> left  = expiry - meta.now;
+            bool    ended = left == 0 || left >= RP_SERIAL_HALF;
+            bool    held  = meta.slot.generation != 0;
+            meta.slot.live = meta.step == rp_step_t.LOOKUP && meta.slot.matches && held && !ended;
+            meta.slot.over = held && ended;
+            if (meta.slot.granted || (meta.step == rp_step_t.CONFIRM && meta.slot.holds
+                                      && granted_until - expiry < RP_SERIAL_HALF)) {
                 rp_expiry.write(meta.slot.index, granted_until);
-            }
-            if (meta.slot.granted || (confirmed && half_time - renew_at < RP_SERIAL_HALF)) {
-                rp_renew_at.write(meta.slot.index, half_time);
             }
         }
     }
@@ -179,6 +167,27 @@ control RpAcknowledged(in headers_t hdr, inout metadata_t meta) {
     }
 }
 
+/// When to ask for more of the lease: at half of it, and again each quarter, each time with a packet that leaves. A
+/// packet that goes to the store renews by itself, with the ACK.
+control RpRenewal(in headers_t hdr, inout metadata_t meta) {
+    register<bit<32>>({{ app.upper }}_SLOTS) rp_renew_at;
+
+    apply {
+        bit<32> renew_at;
+        bit<32> half_time = hdr.rp.sent_at + (meta.config.lease >> 1);
+        @atomic {
+            rp_renew_at.read(renew_at, meta.slot.index);
+            meta.slot.renew = meta.slot.shown && meta.now - renew_at < RP_SERIAL_HALF;
+            if (meta.slot.renew) {
+                rp_renew_at.write(meta.slot.index, meta.now + (meta.config.lease >> 2));
+            } else if (meta.slot.granted || (meta.step == rp_step_t.CONFIRM && meta.slot.holds
+                                             && half_time - renew_at < RP_SERIAL_HALF)) {
+                rp_renew_at.write(meta.slot.index, half_time);
+            }
+        }
+    }
+}
+
 /* ---- what becomes of messages and of copies */
 
 /// Ends the way of a message: takes it off the packet that it carries, and lets that go on.
@@ -190,9 +199,7 @@ control RpMessage(inout headers_t hdr, inout metadata_t meta) {
     }
     action rp_unwrap() {
         hdr.ethernet.setInvalid();
-{%- if app.has_vlan %}
         hdr.vlan.setInvalid();
-{%- endif %}
         hdr.ipv4.setInvalid();
         hdr.ports.setInvalid();
         hdr.udp.setInvalid();
@@ -217,11 +224,11 @@ control RpMessage(inout headers_t hdr, inout metadata_t meta) {
             } else {
                 meta.reason = rp_drop_t.NO_LEASE;
             }
-        } else if (hdr.rp.reason == rp_nack_t.REFUSED) {
+        } else if (hdr.rp.kind == rp_kind_t.NACK && hdr.rp.reason == rp_nack_t.REFUSED) {
             meta.reason = rp_drop_t.LEASE_REFUSED;
-        } else if (hdr.rp.reason == rp_nack_t.STALE) {
+        } else if (hdr.rp.kind == rp_kind_t.NACK && hdr.rp.reason == rp_nack_t.STALE) {
             meta.reason = rp_drop_t.LEASE_STALE;
-        } else if (hdr.rp.reason == rp_nack_t.BUSY) {
+        } else if (hdr.rp.kind == rp_kind_t.NACK && hdr.rp.reason == rp_nack_t.BUSY) {
             meta.reason = rp_drop_t.STORE_BUSY;
         } else if (!carries) {
             // An answer to RENEW, or to a copy: the slot has taken what it says.

@@ -171,25 +171,18 @@ const OUTER: &[Checksum] = &[
 ];
 
 /// The checksums of an app.
-pub(super) fn checksums(app: &App, parsed: &[usize]) -> ChecksumsView {
+pub(super) fn checksums(app: &App) -> ChecksumsView {
     let written = written(app);
     let mut groups: Vec<Group> = PARTS.iter().filter_map(|part| group(part, &written)).collect();
-    let has = |name: &str| header(name).is_some_and(|id| parsed.contains(&id));
-    let inner: Vec<(&Checksum, String)> = INNER
-        .iter()
-        .filter(|sum| has(sum.header))
-        .filter_map(|sum| Some((sum, change(sum, &groups)?)))
-        .collect();
+    let inner: Vec<(&Checksum, String)> =
+        INNER.iter().filter_map(|sum| Some((sum, change(sum, &groups)?))).collect();
     let covered: Vec<Group> = inner.iter().map(|(sum, _)| checksum_word(sum)).collect();
     let mut after = blocks(&groups, true);
     after.extend(inner.iter().map(|(sum, change)| adjust(sum, change)));
     after.extend(blocks(&covered, true));
     groups.extend(covered);
-    let outer: Vec<(&Checksum, String)> = OUTER
-        .iter()
-        .filter(|sum| has(sum.header))
-        .filter_map(|sum| Some((sum, change(sum, &groups)?)))
-        .collect();
+    let outer: Vec<(&Checksum, String)> =
+        OUTER.iter().filter_map(|sum| Some((sum, change(sum, &groups)?))).collect();
     after.extend(outer.iter().map(|(sum, change)| adjust(sum, change)));
     let before = blocks(&groups, false);
     let adjusted: Vec<&str> = inner.iter().chain(&outer).map(|(sum, _)| sum.header).collect();

@@ -6,8 +6,7 @@ use super::packet::{HeaderType, State, aligned, constants, instances, states, ty
 use super::records::{RecordView, commented};
 use super::{ROUTES_MAX, SESSION_CIRCLE, SESSION_RENEW, SHARDS_MAX, expr, names};
 use crate::ir::{App, Verdict};
-use crate::packet::header;
-use crate::target::{drop_reasons, headers, line, verdicts};
+use crate::target::{drop_reasons, line, verdicts};
 
 /// One app, lowered.
 pub(super) struct View {
@@ -35,7 +34,6 @@ pub(super) struct View {
     pub(super) instances: Vec<String>,
     pub(super) locals: Vec<String>,
     pub(super) metadata: Vec<String>,
-    pub(super) has_vlan: bool,
     pub(super) states: Vec<State>,
     pub(super) handler: HandlerName,
     pub(super) verdicts: Vec<ActionView>,
@@ -65,10 +63,9 @@ pub(super) struct ActionView {
 
 impl View {
     pub(super) fn new(app: &App, source: &str) -> Self {
-        let parsed = headers(app);
         let key = RecordView::new(&app.key, source, "key", "rp_key");
         let value = RecordView::new(&app.state.record, source, "value", "rp_value");
-        let checksums = checksums(app, &parsed);
+        let checksums = checksums(app);
         let (handlers, rests) = controls(app, source);
         let camel = names::camel(&app.name);
         View {
@@ -88,13 +85,12 @@ impl View {
             sizes: sizes(app),
             reasons: reasons(app, source),
             reason_count: drop_reasons(app).len() + 1,
-            constants: constants(&parsed),
-            headers: types(&parsed),
-            instances: instances(&parsed, &key.header, &value.header),
+            constants: constants(),
+            headers: types(),
+            instances: instances(&key.header, &value.header),
             locals: crossing(app),
             metadata: metadata(app, &key, &value, !checksums.groups.is_empty()),
-            has_vlan: header("vlan").is_some_and(|id| parsed.contains(&id)),
-            states: states(&parsed),
+            states: states(),
             handler: HandlerName {
                 name: app.handler.name.clone(),
                 instance: names::safe(&app.handler.name),
@@ -205,6 +201,7 @@ fn ingress(app: &App, rests: &[RestView], sums: bool) -> Vec<String> {
         own("RpChecksumsAfter", "rp_checksums_after");
     }
     own("RpSettle", "rp_settle");
+    own("RpRenewal", "rp_renewal");
     own("RpMessage", "rp_message");
     own("RpRetransmit", "rp_retransmit");
     own("RpSweep", "rp_sweep");

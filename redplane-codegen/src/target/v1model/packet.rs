@@ -42,17 +42,17 @@ pub(super) fn type_name(id: HeaderId) -> String {
     format!("{}_h", names::snake(HEADERS[id].ty))
 }
 
-/// The header types of these headers, in wire order of their first use.
-pub(super) fn types(headers: &[HeaderId]) -> Vec<HeaderType> {
+/// The header types, in wire order of their first use.
+pub(super) fn types() -> Vec<HeaderType> {
     let mut seen = BTreeSet::new();
-    let first = headers.iter().filter(|id| seen.insert(HEADERS[**id].ty));
+    let first = (0..HEADERS.len()).filter(|id| seen.insert(HEADERS[*id].ty));
     first
         .map(|id| {
-            let fields = HEADERS[*id].fields;
+            let fields = HEADERS[id].fields;
             let rows = fields.iter().map(|(name, ty)| (expr::bits_type(*ty), format!("{name};")));
             HeaderType {
-                source: HEADERS[*id].source.to_owned(),
-                name: type_name(*id),
+                source: HEADERS[id].source.to_owned(),
+                name: type_name(id),
                 fields: aligned(rows.collect()),
             }
         })
@@ -69,7 +69,7 @@ pub(super) fn aligned(rows: Vec<(String, String)>) -> Vec<String> {
 type Row = (Vec<u64>, Vec<HeaderId>);
 
 /// The states that take the packet apart. What may be a message goes on in `parse_rp_candidate`, which the template has.
-pub(super) fn states(headers: &[HeaderId]) -> Vec<State> {
+pub(super) fn states() -> Vec<State> {
     let ethernet = header("ethernet").expect("a standard header");
     let mut states = Vec::new();
     let mut queue = vec![vec![ethernet]];
@@ -77,7 +77,7 @@ pub(super) fn states(headers: &[HeaderId]) -> Vec<State> {
     while let Some(chain) = queue.first().cloned() {
         queue.remove(0);
         let Some(last) = chain.last().copied().filter(|_| done.insert(chain.clone())) else { continue };
-        let (fields, rows) = successors(last, headers);
+        let (fields, rows) = successors(last);
         let mut lines: Vec<String> =
             chain.iter().map(|id| format!("packet.extract(hdr.{});", HEADERS[*id].name)).collect();
         lines.extend(transition(last, &fields, &rows));
@@ -97,11 +97,11 @@ fn state_name(chain: &[HeaderId]) -> String {
 }
 
 /// What follows a header: the fields that decide, and for each combination of their values what comes then.
-fn successors(before: HeaderId, headers: &[HeaderId]) -> (Vec<&'static str>, Vec<Row>) {
+fn successors(before: HeaderId) -> (Vec<&'static str>, Vec<Row>) {
     let mut fields: Vec<&'static str> = Vec::new();
     let mut rows: Vec<Row> = Vec::new();
-    for &next in headers {
-        for edge in HEADERS[next].after.iter().filter(|edge| edge.header == HEADERS[before].name) {
+    for (next, header) in HEADERS.iter().enumerate() {
+        for edge in header.after.iter().filter(|edge| edge.header == HEADERS[before].name) {
             fields = edge.when.iter().map(|(field, _)| *field).collect();
             for values in combinations(edge.when) {
                 match rows.iter_mut().find(|(known, _)| *known == values) {
@@ -167,12 +167,12 @@ fn value_name(field: &str, value: u64) -> String {
 }
 
 /// The constants that the parser names, and those that the machinery needs in any case.
-pub(super) fn constants(headers: &[HeaderId]) -> Vec<String> {
+pub(super) fn constants() -> Vec<String> {
     let mut used: BTreeMap<&str, (u16, u64)> = BTreeMap::new();
     used.insert("ETHERTYPE_IPV4", (16, ETHERTYPE_IPV4));
     used.insert("PROTOCOL_UDP", (8, 17));
-    for &before in headers {
-        let (fields, rows) = successors(before, headers);
+    for before in 0..HEADERS.len() {
+        let (fields, rows) = successors(before);
         for (field, value) in rows.iter().flat_map(|(values, _)| fields.iter().zip(values)) {
             let bits = if *field == "ether_type" { 16 } else { 8 };
             let values =
@@ -190,7 +190,7 @@ pub(super) fn constants(headers: &[HeaderId]) -> Vec<String> {
 }
 
 /// The members of `headers_t`: the message's headers, then the frame's.
-pub(super) fn instances(headers: &[HeaderId], key: &str, value: &str) -> Vec<String> {
+pub(super) fn instances(key: &str, value: &str) -> Vec<String> {
     let own = [
         ("ethernet_h", "rp_ethernet"),
         ("ipv4_h", "rp_ipv4"),
@@ -200,7 +200,7 @@ pub(super) fn instances(headers: &[HeaderId], key: &str, value: &str) -> Vec<Str
         (value, "rp_value"),
     ];
     let own = own.into_iter().map(|(ty, name)| (ty.to_owned(), format!("{name};")));
-    let frame = headers.iter().map(|id| (type_name(*id), format!("{};", HEADERS[*id].name)));
+    let frame = (0..HEADERS.len()).map(|id| (type_name(id), format!("{};", HEADERS[id].name)));
     let mut rows: Vec<(String, String)> = own.chain(frame).collect();
     let after_ethernet =
         rows.iter().position(|(_, name)| name == "ethernet;").map_or(rows.len(), |at| at + 1);
@@ -214,8 +214,7 @@ mod tests {
 
     #[test]
     fn two_headers_that_share_a_condition_are_one_state() {
-        let all: Vec<HeaderId> = (0..HEADERS.len()).collect();
-        let states = states(&all);
+        let states = states();
         let tcp = states.iter().find(|state| state.name == "parse_tcp").expect("there is a state for TCP");
         assert_eq!(
             tcp.lines,
