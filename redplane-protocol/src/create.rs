@@ -47,7 +47,7 @@ pub struct Created {
 }
 
 /// The store's side of one app: makes records. Only the head of a chain calls it; the replicas get the result.
-pub trait Creator: Send {
+pub trait Creator: Send + Sync {
     /// Makes the value of an absent key.
     ///
     /// # Errors
@@ -130,7 +130,7 @@ impl<K, V, F> TypedCreator<K, V, F>
 where
     K: Fixed,
     V: Fixed,
-    F: FnMut(&K, &mut Creation<'_, K, V>) -> Result<V, Refusal> + Send,
+    F: FnMut(&K, &mut Creation<'_, K, V>) -> Result<V, Refusal> + Send + Sync,
 {
     /// Wraps `on_create`. The lengths in `schema` are replaced by those of the types.
     pub fn new(schema: Schema, idle: Duration, on_create: F) -> Self {
@@ -143,7 +143,7 @@ impl<K, V, F> Creator for TypedCreator<K, V, F>
 where
     K: Fixed,
     V: Fixed,
-    F: FnMut(&K, &mut Creation<'_, K, V>) -> Result<V, Refusal> + Send,
+    F: FnMut(&K, &mut Creation<'_, K, V>) -> Result<V, Refusal> + Send + Sync,
 {
     fn create(&mut self, key: &[u8], records: &dyn Records) -> Result<Created, Refusal> {
         if key.len() != K::LEN {
@@ -200,7 +200,7 @@ mod tests {
 
     fn create(
         key: u16,
-        on_create: impl FnMut(&u16, &mut Creation<'_, u16, u32>) -> Result<u32, Refusal> + Send,
+        on_create: impl FnMut(&u16, &mut Creation<'_, u16, u32>) -> Result<u32, Refusal> + Send + Sync,
     ) -> Result<Created, Refusal> {
         let schema = Schema { app: 1, fingerprint: 2, ..Schema::default() };
         let mut creator = TypedCreator::new(schema, Duration::from_secs(300), on_create);
