@@ -48,6 +48,8 @@ pub struct EmbeddedStore {
     /// One replica per shard at each node that is alive.
     nodes: BTreeMap<NodeId, Vec<Node>>,
     chains: Vec<Chain>,
+    /// Nodes that are alive and taken for dead: nobody tells them anything.
+    suspected: BTreeSet<NodeId>,
     /// Deaths that the coordinator has not noticed yet.
     deaths: BTreeSet<(Time, NodeId)>,
     parcels: BTreeMap<(Time, u64), Parcel>,
@@ -75,6 +77,7 @@ impl EmbeddedStore {
             schemas,
             nodes: BTreeMap::new(),
             chains,
+            suspected: BTreeSet::new(),
             deaths: BTreeSet::new(),
             parcels: BTreeMap::new(),
             parcel_count: 0,
@@ -208,6 +211,7 @@ impl EmbeddedStore {
         for replica in &replicas {
             self.retired.add(&replica.statistics());
         }
+        self.suspected.remove(&node);
         self.deaths.insert((now.plus(self.settings.detection), node));
         true
     }
@@ -231,6 +235,31 @@ impl EmbeddedStore {
             self.admit(shard, now);
         }
         Ok(())
+    }
+
+    /// The coordinator takes a live node for dead, as when it does not hear of it any more. Every chain goes on without
+    /// it; the node hears nothing of that, and goes on by its last configuration. Whether it was alive and trusted.
+    pub fn suspect(&mut self, node: NodeId, now: Time) -> bool {
+        self.handle_timeout(now);
+        if !self.is_alive(node) || !self.suspected.insert(node) {
+            return false;
+        }
+        self.leave(&[node].into(), now);
+        true
+    }
+
+    /// A node that was [suspected](Self::suspect) hears what happened meanwhile. It forgets everything, and joins.
+    pub fn reinstate(&mut self, node: NodeId, now: Time) {
+        self.handle_timeout(now);
+        if !self.suspected.remove(&node) {
+            return;
+        }
+        for shard in 0..self.settings.shards {
+            let configuration = self.chains[usize::from(shard)].configuration().clone();
+            self.with_replica(node, shard, now, |replica| replica.reconfigure(configuration, now));
+            self.chains[usize::from(shard)].ask_to_join(node);
+            self.admit(shard, now);
+        }
     }
 
     /// Counters, and how much is held now. Looks at every record.
@@ -325,15 +354,20 @@ impl EmbeddedStore {
         while self.deaths.first().is_some_and(|(at, _)| *at <= now) {
             dead.extend(self.deaths.pop_first().map(|(_, node)| node));
         }
-        if dead.is_empty() {
-            return;
+        if !dead.is_empty() {
+            self.leave(&dead, now);
         }
+    }
+
+    /// Takes nodes out of every chain.
+    fn leave(&mut self, gone: &BTreeSet<NodeId>, now: Time) {
         for shard in 0..self.settings.shards {
             let chain = &mut self.chains[usize::from(shard)];
             let head = chain.configuration().head();
-            let changed = chain.remove(&dead);
+            let changed = chain.remove(gone);
             // Who came back before its death was noticed still wants to join.
-            let back = dead.iter().copied().filter(|node| self.nodes.contains_key(node));
+            let trusted = |node: &NodeId| self.nodes.contains_key(node) && !self.suspected.contains(node);
+            let back = gone.iter().copied().filter(trusted);
             back.for_each(|node| chain.ask_to_join(node));
             if changed {
                 self.statistics.promotions +=

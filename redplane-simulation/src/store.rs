@@ -1,0 +1,191 @@
+//! The store in the simulation: all nodes of its chains, each with its own links, and one clock.
+
+use std::net::SocketAddrV4;
+
+use backend_store::{AppFactory, Delivery, EmbeddedStore, Role, StoreDestination, StoreSettings};
+use redplane_protocol::chain::Content;
+use redplane_protocol::{ChainMessage, NodeId, Serial, Time};
+use redplane_sdk::app;
+use redplane_sdk::net::Clock;
+
+use crate::event::Place;
+use crate::frame::Datagram;
+use crate::history::Micros;
+use crate::plan::{NODES, Plan, SWITCHES_MAX};
+use crate::switch;
+use crate::workload::Workload;
+
+/// How long a node that came back may still be listed as what it was, beyond the time of detection.
+const LISTED: Micros = 1000;
+
+/// Generations that are left until their number wraps, in a store that is old.
+const UNTIL_WRAP: u32 = 40;
+
+/// The store.
+pub(crate) struct StoreUnit {
+    pub(crate) store: EmbeddedStore,
+    pub(crate) clock: Clock,
+    /// When it has something to do.
+    pub(crate) deadline: Micros,
+    pub(crate) suspected: [bool; NODES],
+    died_at: [Option<Micros>; NODES],
+    detection: Micros,
+}
+
+impl StoreUnit {
+    pub(crate) fn new<W: Workload>(plan: &Plan) -> StoreUnit {
+        let settings = StoreSettings {
+            nodes: NODES as u16,
+            shards: plan.shards,
+            lease: plan.lease,
+            detection: plan.detection,
+            delivery: Delivery::Caller,
+        };
+        let config = W::config(plan);
+        let factory: AppFactory = Box::new(move || app::creator::<W::App>(config.clone()));
+        let clock = plan.store_clock;
+        let store = EmbeddedStore::new(settings, vec![factory], Time(clock.read(Time::ZERO)))
+            .expect("the settings are legal");
+        let mut unit = StoreUnit {
+            store,
+            clock,
+            deadline: 0,
+            suspected: [false; NODES],
+            died_at: [None; NODES],
+            detection: plan.detection.as_micros() as Micros * 5 / 4,
+        };
+        if plan.aged {
+            unit.age(plan.shards);
+        }
+        unit.schedule(0);
+        unit
+    }
+
+    /// What its clock shows.
+    pub(crate) fn time(&self, now: Micros) -> Time {
+        Time(self.clock.read(Time(now)))
+    }
+
+    pub(crate) fn from_switch(&mut self, node: u8, frame: &[u8], now: Micros) {
+        let time = self.time(now);
+        if let Some((datagram, payload)) = Datagram::parse(frame) {
+            let from = SocketAddrV4::new(datagram.src.0, datagram.src.1);
+            self.store.handle(NodeId(node.into()), from, payload, time);
+        }
+        self.schedule(now);
+    }
+
+    pub(crate) fn from_node(&mut self, node: u8, from: u8, bytes: &[u8], now: Micros) {
+        let time = self.time(now);
+        self.store.handle_chain(NodeId(node.into()), NodeId(from.into()), bytes, time);
+        self.schedule(now);
+    }
+
+    pub(crate) fn timeout(&mut self, now: Micros) {
+        let time = self.time(now);
+        self.store.handle_timeout(time);
+        self.schedule(now);
+    }
+
+    /// When its clock was changed, or it did something.
+    pub(crate) fn schedule(&mut self, now: Micros) {
+        self.deadline = self.store.poll_timeout().map_or(Micros::MAX, |due| {
+            let (shown, speed) = (self.time(now).0, 1000 + i64::from(self.clock.drift_per_mille));
+            let to_go = due.0.saturating_sub(shown);
+            // Rounded up, and one more for what the clock rounds down: never early.
+            (now + to_go.saturating_mul(1000).div_ceil(speed.unsigned_abs())).saturating_add(1)
+        });
+    }
+
+    /// What its nodes sent.
+    pub(crate) fn sent(&mut self) -> Option<(Place, Place, Vec<u8>)> {
+        let transmit = self.store.poll_transmit()?;
+        let from = Place::Node(transmit.from.0 as u8);
+        let (to, bytes) = match transmit.to {
+            StoreDestination::Node(to) => (Place::Node(to.0 as u8), transmit.bytes),
+            StoreDestination::Switch(to) => {
+                let at = (0..SWITCHES_MAX).find(|at| switch::address(*at) == *to.ip()).unwrap_or(0);
+                let src = (switch::shard_address(0), to.port());
+                let datagram = Datagram { src, dst: (*to.ip(), to.port()), identification: 0 };
+                (Place::Switch(at as u8), datagram.to_frame(&transmit.bytes))
+            }
+        };
+        Some((from, to, bytes))
+    }
+
+    /// Whether the store can do without a node: another full copy is alive in every chain.
+    pub(crate) fn can_lose(&self, node: u8, now: Micros) -> bool {
+        (0..self.store.settings().shards).all(|shard| {
+            let others = (0..NODES as u8).filter(|other| *other != node);
+            others.into_iter().any(|other| self.is_full(shard, other, now))
+        })
+    }
+
+    fn is_full(&self, shard: u16, node: u8, now: Micros) -> bool {
+        let died_lately = self.died_at[usize::from(node)].is_some_and(|at| now < at + self.detection + LISTED);
+        let id = NodeId(node.into());
+        let role = self.store.role(shard, id);
+        let serves = role.is_some_and(|role| role != Role::Joining);
+        serves && self.store.is_alive(id) && !self.suspected[usize::from(node)] && !died_lately
+    }
+
+    pub(crate) fn is_alive(&self, node: u8) -> bool {
+        self.store.is_alive(NodeId(node.into()))
+    }
+
+    pub(crate) fn kill(&mut self, node: u8, now: Micros) {
+        let time = self.time(now);
+        self.store.kill(NodeId(node.into()), time);
+        self.died_at[usize::from(node)] = Some(now);
+        self.suspected[usize::from(node)] = false;
+        self.schedule(now);
+    }
+
+    /// Whether it was dead.
+    pub(crate) fn join(&mut self, node: u8, now: Micros) -> bool {
+        let time = self.time(now);
+        let joins = self.store.join(NodeId(node.into()), time).is_ok();
+        self.schedule(now);
+        joins
+    }
+
+    pub(crate) fn suspect(&mut self, node: u8, now: Micros) {
+        let time = self.time(now);
+        self.suspected[usize::from(node)] = self.store.suspect(NodeId(node.into()), time);
+        self.schedule(now);
+    }
+
+    pub(crate) fn reinstate(&mut self, node: u8, now: Micros) {
+        let time = self.time(now);
+        if std::mem::take(&mut self.suspected[usize::from(node)]) {
+            self.store.reinstate(NodeId(node.into()), time);
+        }
+        self.schedule(now);
+    }
+
+    /// Gives all nodes a past: so many generations were given that their number is about to wrap.
+    ///
+    /// Every chain message tells the generation, and a node takes over what is later. Half way round is as far as one
+    /// message can take it, and the head is told by nobody: so it dies, and comes back.
+    fn age(&mut self, shards: u16) {
+        let now = self.time(0);
+        for shard in 0..shards {
+            let members = self.store.members(shard).to_vec();
+            for generation in [u32::MAX / 2, u32::MAX - UNTIL_WRAP] {
+                let content = Content::Update { confirm: 0, records: Vec::new(), reply: None };
+                let message = ChainMessage { shard, epoch: 1, generation: Serial(generation), content }.to_vec();
+                for pair in members.windows(2) {
+                    self.store.handle_chain(pair[1], pair[0], &message, now);
+                }
+            }
+        }
+        while self.store.poll_transmit().is_some() {}
+        // The heads of two shards are two nodes: one full copy is left.
+        for shard in 0..shards {
+            self.kill(self.store.members(shard)[0].0 as u8, 0);
+        }
+        for node in 0..NODES as u8 {
+            self.join(node, 0);
+        }
+    }
+}
