@@ -1,9 +1,10 @@
-"""Runs the scenarios of an app: its emitted P4 in BMv2's simple_switch, between hosts and a store that this plays.
+"""Runs the scenarios of an app: its emitted P4 in BMv2's simple_switch, with hosts and a store.
 
-    /usr/bin/python3 run.py nat --program nat.p4 --entries entries.json --schema schema.json --scratch <folder>
+    /usr/bin/python3 run.py nat --program nat.p4 --entries entries.json --schema schema.json --scratch out
 
-Needs root, `ip`, `unshare` and `setpriv`, p4c-bm2-ss, simple_switch, simple_switch_CLI, and scapy. Everything happens in
-a network namespace of its own. `--only` runs the scenarios whose name contains a word. The exit code is 1 if one failed.
+Needs root, `ip`, `unshare` and `setpriv`, p4c-bm2-ss, simple_switch, simple_switch_CLI, and scapy. Everything
+happens in a network namespace of its own. `--only` runs the scenarios whose name contains a word. The exit
+code is 1 if one failed.
 """
 
 import argparse
@@ -16,7 +17,8 @@ from bench.network import enter_namespace
 
 def arguments():
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
     parser.add_argument("app", choices=["gate", "meter", "nat"])
     parser.add_argument("--program", required=True, help="the emitted P4")
     parser.add_argument("--entries", required=True, help="the emitted entries.json")

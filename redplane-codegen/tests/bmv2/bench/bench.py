@@ -11,8 +11,9 @@ from .message import Codec, Envelope, Kind
 from .network import lay_cables
 from .switch import Switch
 
-# The switch: its identity, its address towards the store, and what it is by default. Ticks are 1.024 ms. A lease and a
-# timeout of ten minutes never end by themselves: a scenario that is about time says so, or dates its answers back.
+# The switch: its identity, its address towards the store, and what it is by default. Ticks are 1.024 ms. A
+# lease and a timeout of ten minutes never end by themselves: a scenario that is about time says so, or dates
+# its answers back.
 SWITCH_ID = 7
 INCARNATION = 3
 SWITCH_ADDRESS = "10.0.0.254"
@@ -39,7 +40,8 @@ def scenario(function):
 
 def route(prefix, port):
     """A route of forward() to the host on a port."""
-    return {"route.prefix": prefix, "route.port": port, "port.mac": PORT_MACS[port], "route.mac": HOST_MACS[port]}
+    macs = {"port.mac": PORT_MACS[port], "route.mac": HOST_MACS[port]}
+    return {"route.prefix": prefix, "route.port": port, **macs}
 
 
 def table(rows):
@@ -73,7 +75,7 @@ def operator(shards=1, routes=(), cpu_ports=(), **tables):
 
 
 class Store:
-    """The scripted store: what comes to its port are messages, and what it answers is what the scenario says."""
+    """The scripted store: what comes to its port are messages, and it answers as the scenario says."""
 
     def __init__(self, port, codec):
         self.port = port
@@ -177,8 +179,9 @@ class Bench:
     def frames_before_marker(self, port):
         """What came out of a port before a marker that goes through the switch now.
 
-        The marker is carried by an ACK, which releases what it carries whatever the slots hold. The switch takes one
-        packet at a time and keeps the order of each port, so that all that earlier packets caused comes out before.
+        The marker is carried by an ACK, which releases what it carries whatever the slots hold. The switch
+        takes one packet at a time and keeps the order of each port, so that all that earlier packets caused
+        comes out before.
         """
         self.markers += 1
         mac = HOST_MACS[LEFT]
@@ -196,7 +199,8 @@ class Bench:
         """Nothing more came out of a port."""
         frames = self.frames_before_marker(port)
         if frames:
-            raise Failure(f"{why}\n    expected: nothing by {port}\n    found:    " + "; ".join(map(described, frames)))
+            found = "; ".join(described(frame) for frame in frames)
+            raise Failure(f"{why}\n    expected: nothing by {port}\n    found:    {found}")
 
     def expect_no_message(self, why):
         """Nothing more came to the store."""

@@ -2,7 +2,7 @@
 
 import time
 
-# Seconds within which something that is bound to happen has happened, on a machine that is busy with other things too.
+# Seconds within which something that is bound to happen has happened, on a machine that is busy otherwise.
 DEADLINE = 20.0
 # Seconds between two looks at something that does not report by itself.
 POLL = 0.02

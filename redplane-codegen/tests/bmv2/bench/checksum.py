@@ -18,7 +18,7 @@ def total(data):
 
 
 def expect_right(frame):
-    """Fails if a checksum in this Ethernet frame is wrong: IPv4, TCP, UDP, ICMP, and in what an ICMP error quotes."""
+    """Fails if a checksum in this frame is wrong: IPv4, TCP, UDP, ICMP, and in what an ICMP error quotes."""
     start = 14
     if frame[12:14] == b"\x81\x00":
         start = 18

@@ -1,8 +1,8 @@
 """From entries.json and an operator's configuration to what BMv2's control plane is told.
 
 entries.json names each table, value set, session and queue, and says by role what goes into it ("from":
-"switch.address") or the number itself ("value": 508). The configuration has the roles; of a list (`for_each`) each
-item brings its own.
+"switch.address") or the number itself ("value": 508). The configuration has the roles; of a list (`for_each`)
+each item brings its own.
 """
 
 
@@ -68,7 +68,8 @@ def sessions(entries, operator):
     """Mirror sessions; those of a list count up."""
     for mirror in entries["mirror_sessions"]:
         for offset, item in enumerate(operator[mirror["for_each"]] if "for_each" in mirror else [{}]):
-            yield f"mirroring_add {mirror['session'] + offset} {resolved(mirror['port'], {**operator, **item})}"
+            port = resolved(mirror["port"], {**operator, **item})
+            yield f"mirroring_add {mirror['session'] + offset} {port}"
 
 
 def commands(entries, operator):

@@ -106,8 +106,10 @@ class Codec:
 
     def fields(self, part, data):
         """The fields of a key or a value."""
-        cut = {field["name"]: (field, data[field["offset"]:][:field["bytes"]]) for field in self.schema[part]["fields"]}
-        return {name: decoded(field["type"], piece) for name, (field, piece) in cut.items()}
+        values = {}
+        for field in self.schema[part]["fields"]:
+            values[field["name"]] = decoded(field["type"], data[field["offset"]:][:field["bytes"]])
+        return values
 
     def bytes(self, part, values):
         """The same way back."""
@@ -143,7 +145,8 @@ class Envelope:
     def wrap(self, payload, store_address):
         """The frame by which a store sends a message."""
         ethernet = Ether(src=self.store_mac, dst=self.switch_mac)
-        return ethernet / IP(src=store_address, dst=self.switch_address) / UDP(sport=UDP_PORT, dport=UDP_PORT) / Raw(payload)
+        ip = IP(src=store_address, dst=self.switch_address)
+        return ethernet / ip / UDP(sport=UDP_PORT, dport=UDP_PORT) / Raw(payload)
 
     def unwrap(self, frame):
         """The message within a frame that came to the store, and the store's address that it was sent to."""
@@ -152,7 +155,8 @@ class Envelope:
             raise Failure(f"no message, but {packet.summary()}: {frame.hex()}")
         ip, udp = packet[IP], packet[UDP]
         checksum.expect_right(frame)
-        expect_equal("link addresses of a message", (self.store_mac, self.switch_mac), (packet.dst, packet.src))
+        link = (packet.dst, packet.src)
+        expect_equal("link addresses of a message", (self.store_mac, self.switch_mac), link)
         expect_equal("source of a message", self.switch_address, ip.src)
         expect_equal("IPv4 length of a message", len(frame) - 14, ip.len)
         expect_equal("IPv4 flags of a message", "DF", str(ip.flags))

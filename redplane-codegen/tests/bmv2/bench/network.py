@@ -1,4 +1,8 @@
-"""The cables of a switch: veth pairs in a network namespace without a name, which goes away with its last process."""
+"""The cables of a switch: veth pairs in a network namespace without a name.
+
+Having no name it cannot clash with another run's, and the kernel removes it, and all that is in it, with its
+last process, however that ends.
+"""
 
 import os
 import select
@@ -12,7 +16,7 @@ from .check import DEADLINE, Failure
 
 # Set in the process that runs within the namespace.
 INSIDE = "REDPLANE_BENCH_INSIDE"
-# Bytes of an IPv4 packet that a cable takes. More than any test sends: what the switch itself allows is what is tested.
+# Bytes of an IPv4 packet that a cable takes: more than the switch lets through to the store.
 MTU = 4000
 
 # <linux/if_packet.h>, which Python's socket module leaves out.

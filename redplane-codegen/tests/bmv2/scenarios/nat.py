@@ -135,7 +135,7 @@ def crossing_grants_install_once(bench):
 
 @scenario
 def a_lease_counts_from_its_request(bench):
-    """A GRANT that took longer than the lease grants nothing, whenever it arrives; the ticket has moved on."""
+    """A GRANT that took longer than the lease grants nothing; the slot's ticket has moved on."""
     packet = from_inside("10.1.1.6", udp(1111, 777))
     bench.left.send(packet)
     lease = bench.store.expect(Kind.LEASE, ticket=0)
@@ -171,7 +171,7 @@ def a_lease_ends(bench):
 
 @scenario
 def past_half_of_the_lease_it_is_renewed_once(bench):
-    """The first packet past half leaves and makes a RENEW; those right after it do not; the ACK extends the lease."""
+    """The first packet past half leaves and makes a RENEW; those right after do not. The ACK renews."""
     packet = from_inside("10.1.1.8", udp(1111, 777))
     bench.left.send(packet)
     lease = bench.store.expect(Kind.LEASE)
@@ -189,6 +189,20 @@ def past_half_of_the_lease_it_is_renewed_once(bench):
     bench.left.send(packet)
     received(bench.right)
     bench.expect_no_message("the lease is young again")
+
+
+@scenario
+def a_packet_that_stays_renews_nothing(bench):
+    """Past half of the lease a dropped packet sends no RENEW, nor puts off that of the next that leaves."""
+    packet = from_inside("10.1.1.31", udp(1111, 777))
+    bench.left.send(from_inside("10.1.1.31", udp(1111, 777), ttl=1))
+    lease = bench.store.expect(Kind.LEASE)
+    with bench.expect_drops(ttl_expired=1):
+        bench.store.grant(lease, binding(PUBLIC, 40031), sent_at=(lease.sent_at - HALF - 1) % 2**32)
+    bench.expect_no_message("the packet was dropped")
+    bench.left.send(packet)
+    received(bench.right)
+    bench.store.expect(Kind.RENEW, key=lease.key)
 
 
 @scenario
@@ -232,7 +246,8 @@ def the_way_back_is_translated(bench):
 @scenario
 def tcp_is_translated(bench):
     """A TCP segment, by a key of its own protocol."""
-    lease, out = hold(bench, from_inside("10.1.1.12", TCP(sport=22, dport=80, flags="S") / b"odd"), binding(PUBLIC, 40012))
+    packet = from_inside("10.1.1.12", TCP(sport=22, dport=80, flags="S") / b"odd")
+    lease, out = hold(bench, packet, binding(PUBLIC, 40012))
     expect_equal("key", endpoint("10.1.1.12", 22, PROTOCOL_TCP), lease.key)
     expect_equal("source", (PUBLIC, 40012), (out[IP].src, out[TCP].sport))
 
@@ -240,13 +255,14 @@ def tcp_is_translated(bench):
 @scenario
 def icmp_echo_is_translated(bench):
     """The identifier of an echo stands for the port."""
-    lease, out = hold(bench, from_inside("10.1.1.13", ICMP(type=8, id=0x77, seq=1) / b"ping"), binding(PUBLIC, 0x9999))
+    packet = from_inside("10.1.1.13", ICMP(type=8, id=0x77, seq=1) / b"ping")
+    lease, out = hold(bench, packet, binding(PUBLIC, 0x9999))
     expect_equal("key", endpoint("10.1.1.13", 0x77, PROTOCOL_ICMP), lease.key)
     expect_equal("source", (PUBLIC, 0x9999), (out[IP].src, out[ICMP].id))
 
 
 def expect_quote_translated(bench, kind, quoted, key, port):
-    """An ICMP error from outside about a packet of ours: the quoted source and the error's destination change."""
+    """An ICMP error about a packet of ours: the quoted source and the error's destination change."""
     bench.right.send(from_outside(ICMP(type=kind) / Raw(quoted), source="9.9.9.9"))
     lease = bench.store.expect(Kind.LEASE, key=key, flags=0)
     bench.store.grant(lease, binding("10.1.1.14", port))
@@ -286,6 +302,19 @@ def an_icmp_error_about_an_echo_is_translated(bench):
 
 
 @scenario
+def words_that_change_places_leave_a_checksum(bench):
+    """A change that sums to zero leaves a checksum as it is, also if that is the zero that is all ones."""
+    source, swapped, ones = "10.1.1.32", "1.32.10.1", 0xFFFF
+    blank = from_inside(source, TCP(sport=1111, dport=777) / Raw(bytes(2)))
+    balanced = Raw(blank[TCP].chksum.to_bytes(2, "big"))
+    packet = from_inside(source, TCP(sport=1111, dport=777, chksum=ones) / balanced)
+    checksum.expect_right(bytes(packet))
+    _, out = hold(bench, packet, binding(swapped, 1111))
+    expect_equal("source", (swapped, 1111), (out[IP].src, out[TCP].sport))
+    expect_equal("TCP checksum", ones, out[TCP].chksum)
+
+
+@scenario
 def a_vlan_tag_is_kept(bench):
     """A tagged packet is translated like any other, and keeps its tag, also on its way through the store."""
     plain = from_inside("10.1.1.17", udp(1111, 777))
@@ -317,7 +346,7 @@ def a_hairpin_takes_two_passes(bench):
 
 @scenario
 def a_packet_does_not_go_round_for_ever(bench):
-    """An address that is inside and public makes the handler recirculate each time: the fourth pass is the last."""
+    """An address that is inside and public makes the handler recirculate each time, but not for ever."""
     address = "198.51.100.1"
     bench.left.send(from_inside(address, udp(20, 20), destination=address))
     lease = bench.store.expect(Kind.LEASE, key=endpoint(address, 20))
@@ -338,7 +367,7 @@ def the_last_hop_ends_here(bench):
 
 @scenario
 def what_the_handler_does_not_take_has_its_reason(bench):
-    """IPv6, fragments, other ICMP, other protocols, and what is neither from inside nor for a public address."""
+    """IPv6, ARP, fragments, other ICMP, other protocols, what is neither from inside nor to the NAT."""
     link = Ether(src=HOST_MACS[LEFT], dst=PORT_MACS[LEFT])
     with bench.expect_drops(not_ipv4=3, fragment=1, icmp_kind=1, protocol=1, not_ours=1):
         bench.left.send(link / IPv6(src="2001:db8::1", dst="2001:db8::2") / udp(1, 2))
@@ -352,7 +381,7 @@ def what_the_handler_does_not_take_has_its_reason(bench):
 
 @scenario
 def what_is_malformed_has_its_reason(bench):
-    """Frames that end within a header, IPv4 headers that contradict themselves or the frame, wrong checksums."""
+    """Frames that end within a header, IPv4 headers that contradict themselves, wrong checksums."""
     good = bytes(from_inside("10.1.1.23", udp(1111, 777)))
 
     def spoilt(offset, value):
@@ -374,7 +403,7 @@ def what_is_malformed_has_its_reason(bench):
 
 @scenario
 def a_recall_clears_the_slot(bench):
-    """RECALL is answered with RELEASE and the slot's sequence; the key is not held any more, and no ACK revives it."""
+    """The answer is RELEASE with the slot's sequence. The key is not held any more; no ACK revives it."""
     packet = from_inside("10.1.1.24", udp(1111, 777))
     lease, _ = hold(bench, packet, binding(PUBLIC, 40024), generation=13, sequence=9)
     bench.store.answer(lease, Kind.RECALL, generation=13, sequence=4, carried=b"")
@@ -387,7 +416,7 @@ def a_recall_clears_the_slot(bench):
 
 @scenario
 def a_recall_of_a_grant_under_way_waits(bench):
-    """If the ticket is still the same the GRANT may be on its way: the RECALL is dropped, and the store repeats it."""
+    """With the same ticket the GRANT may be on its way: the RECALL is dropped, and the store repeats it."""
     packet = from_inside("10.1.1.25", udp(1111, 777))
     bench.left.send(packet)
     lease = bench.store.expect(Kind.LEASE)
@@ -436,6 +465,13 @@ def a_nack_has_its_reason(bench):
 
 
 @scenario
+def only_a_nack_has_a_reason(bench):
+    """What stands in the place of the reason in another message says nothing."""
+    packet = from_inside("10.1.1.33", udp(1111, 777))
+    hold(bench, packet, binding(PUBLIC, 40033), reason=Reason.REFUSED)
+
+
+@scenario
 def only_the_stores_port_speaks_the_protocol(bench):
     """The same datagram by another port is traffic."""
     blank = bench.codec.encode(bench.codec.blank(kind=Kind.GRANT))
@@ -445,14 +481,19 @@ def only_the_stores_port_speaks_the_protocol(bench):
 
 @scenario
 def a_message_that_cannot_be_read_has_its_reason(bench):
-    """Too short, of an unknown version or kind: malformed. For another app, schema, switch or boot: a stranger's."""
+    """Of wrong length, unknown version, kind or reason: malformed. Of another app or switch: a stranger's."""
     message = bench.codec.blank(kind=Kind.GRANT, switch=7, incarnation=INCARNATION)
     whole = bench.codec.encode(message)
-    with bench.expect_drops(protocol_malformed=4):
+    framed = bytes(bench.store.envelope.wrap(whole, "10.0.0.200"))
+    with bench.expect_drops(protocol_malformed=8):
         bench.store.send_payload(whole[:3])
         bench.store.send_payload(whole[:-1])
+        bench.store.port.send(framed + bytes(8))
+        bench.store.port.send(framed[:39] + bytes([framed[39] - 1]) + framed[40:])
         bench.store.send(message.answer(Kind.GRANT, version=2))
         bench.store.send(message.answer(Kind.WRITE))
+        bench.store.send(message.answer(Kind.NACK, reason=0))
+        bench.store.send(message.answer(Kind.NACK, reason=5))
     with bench.expect_drops(protocol_stranger=4):
         bench.store.send(message.answer(Kind.GRANT, app=message.app + 1))
         bench.store.send(message.answer(Kind.GRANT, fingerprint=message.fingerprint ^ 1))
@@ -462,7 +503,7 @@ def a_message_that_cannot_be_read_has_its_reason(bench):
 
 @scenario
 def a_packet_too_large_for_the_store_is_dropped(bench):
-    """What does not fit into a LEASE within the MTU of the links to the store goes nowhere; a byte less does fit."""
+    """What does not fit into a LEASE on the links to the store goes nowhere; a byte less does fit."""
     headers = 14 + 20 + 8
     around = 20 + 8 + bench.schema["wire"]["frame_offset"]
     fits = bench.configuration["store.mtu"] - around - headers
