@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use redplane_sdk::packet::{MacAddr, Packet};
-use redplane_sdk::pipeline::{ConfigError, StorePath, Switch};
+use redplane_sdk::pipeline::{ConfigError, Reason, StorePath, Switch};
 use redplane_sdk::protocol::wire::PORT_RECIRCULATE;
 use redplane_sdk::protocol::{Fixed, Header, Kind, NackReason, Serial, SwitchIdentity, Ticks, fixed};
 
@@ -517,4 +517,13 @@ fn configurations_that_cannot_be() {
     assert_eq!(error(|config| config.stores.clear()), ConfigError::NoStore);
     assert_eq!(error(|config| config.store_mtu = 70), ConfigError::StoreMtu { found: 70, needed: 71 });
     assert!(matches!(error(|config| config.routes[0].length = 33), ConfigError::Route(_)));
+}
+
+#[test]
+fn the_emitted_p4_counts_the_same_reasons() {
+    let emitted = redplane_codegen::target::DROP_REASONS.iter().map(|(name, _)| *name);
+    assert_eq!(
+        Reason::ALL.iter().map(|reason| reason.name()).collect::<Vec<_>>(),
+        emitted.collect::<Vec<_>>()
+    );
 }
