@@ -6,7 +6,16 @@
 use libfuzzer_sys::fuzz_target;
 use redplane_sdk::packet::Packet;
 
+mod mend;
+
 fuzz_target!(|frame: &[u8]| {
+    check(frame);
+    let mut mended = frame.to_vec();
+    mend::mend(&mut mended);
+    check(&mended);
+});
+
+fn check(frame: &[u8]) {
     let Ok(mut packet) = Packet::parse(frame) else { return };
     assert!(packet.header_len() <= frame.len());
     let mut out = Vec::new();
@@ -26,4 +35,4 @@ fuzz_target!(|frame: &[u8]| {
     assert_eq!(out[payload.clone()], frame[payload], "the payload is untouched");
     let again = Packet::parse(&out).expect("the IPv4 checksum followed the change");
     assert_eq!(again.header_len(), packet.header_len());
-});
+}
