@@ -355,6 +355,22 @@ def a_packet_does_not_go_round_for_ever(bench):
 
 
 @scenario
+def the_fourth_pass_is_the_last(bench):
+    """Of five held keys in a row four are followed: three for the source, one for the destination."""
+    chain = ["198.51.100.10", "198.51.100.11", "198.51.100.12", "198.51.100.13", "203.0.113.50"]
+    for source, then in zip(chain, chain[1:]):
+        hold(bench, from_inside(source, udp(30, 30)), binding(then, 30))
+    bench.right.send(from_outside(udp(777, 30), destination=PUBLIC))
+    bench.store.grant(bench.store.expect(Kind.LEASE), binding("10.1.1.20", 2020))
+    received(bench.left)
+    bench.left.send(from_inside(chain[1], udp(30, 30), destination=PUBLIC))
+    out = received(bench.left)
+    expect_equal("addresses after four passes", (chain[-1], "10.1.1.20"), (out[IP].src, out[IP].dst))
+    with bench.expect_drops(recirculation_limit=1):
+        bench.left.send(from_inside(chain[0], udp(30, 30), destination=PUBLIC))
+
+
+@scenario
 def the_last_hop_ends_here(bench):
     """forward() with a TTL of one, or of zero, drops the packet."""
     hold(bench, from_inside("10.1.1.21", udp(1111, 777)), binding(PUBLIC, 40021))
