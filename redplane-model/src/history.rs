@@ -71,6 +71,8 @@ pub(crate) struct History {
     tester: LinearizabilityTester<u8, Counter>,
     runs: u8,
     open: Vec<u8>,
+    /// Runs before this one were on a record that was deleted since.
+    remembered_from: u8,
     /// Whether any packet was about it.
     pub(crate) asked_for: bool,
     /// Largest value that a packet showed since the key was last forgotten.
@@ -86,6 +88,7 @@ impl History {
             tester: LinearizabilityTester::new(Counter::default()),
             runs: 0,
             open: Vec::new(),
+            remembered_from: 0,
             asked_for: false,
             seen: None,
             answered: 0,
@@ -101,6 +104,7 @@ impl History {
         assert!(begun, "each run is its own thread");
         if operation == Operation::Forget {
             self.seen = None;
+            self.remembered_from = self.runs;
         } else {
             self.open.push(run);
         }
@@ -114,7 +118,9 @@ impl History {
         let ended = self.tester.on_return(output.run, output.value).is_ok();
         assert!(ended, "it was in flight");
         self.answered += 1;
-        self.seen = self.seen.max(Some(output.value));
+        if output.run >= self.remembered_from {
+            self.seen = self.seen.max(Some(output.value));
+        }
         self.linearizable = self.linearizable && self.tester.is_consistent();
     }
 }

@@ -23,7 +23,7 @@ struct Arguments {
     #[arg(long)]
     mutant: Option<String>,
     /// Give up on a scope after so many seconds.
-    #[arg(long)]
+    #[arg(long, global = true)]
     seconds: Option<u64>,
     /// Give up on a scope after so many states.
     #[arg(long)]

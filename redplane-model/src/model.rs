@@ -274,6 +274,7 @@ impl Sighting {
             Self::Failover => "a new head's grant is answered",
             Self::Joined => "a node that joined has its copy",
             Self::Deletion => "an idle record is deleted",
+            Self::Refused => "a packet comes back with a refusal",
         }
     }
 
@@ -288,7 +289,7 @@ impl Sighting {
             };
         }
         sometimes!(Recall FencedWrite EvictedWithWrite OutdatedGrant Renewal Retransmission LeaseRanOut Reboot
-            Failover Joined Deletion)
+            Failover Joined Deletion Refused)
     }
 }
 

@@ -1,14 +1,20 @@
 //! Progress: from here on nothing fails any more. Does everybody get an answer?
 
+use std::ops::ControlFlow;
+
 use redplane_protocol::mutant::Mutant;
 
 use crate::history::Operation;
 use crate::model::{self, Action, LEASE_STEPS};
 use crate::scope::Scope;
-use crate::world::State;
+use crate::world::{Sighting, State};
 
 /// Most rounds that an answer may take: somebody's whole lease, one that was granted meanwhile, and one to spare.
 const ROUNDS_MAX: u8 = 3 * LEASE_STEPS;
+
+/// Most packets that it may take until one leaves. A slot may hold a generation that a lost or late request of the same
+/// switch has fenced; the first packet finds that out, and is refused.
+const PACKETS_MAX: u8 = 2;
 
 /// Most events in a round; more means that it never comes to rest.
 const EVENTS_MAX: usize = 400;
@@ -22,41 +28,61 @@ pub(crate) fn recovers(scope: &Scope, mutant: Option<Mutant>, state: &State) -> 
             continue;
         }
         for key in 0..scope.keys {
-            match answered(scope, mutant, state, switch, key) {
-                Some(after) => state = after,
-                None => return false,
+            let answers = (0..PACKETS_MAX).try_fold(state, |state, _| {
+                match answered(scope, mutant, state, switch, key) {
+                    Answer::Refused(after) => ControlFlow::Continue(after),
+                    answer => ControlFlow::Break(answer),
+                }
+            });
+            match answers {
+                ControlFlow::Break(Answer::Released(after)) => state = after,
+                _ => return false,
             }
         }
     }
     true
 }
 
-/// The state after a fresh packet was answered.
-fn answered(scope: &Scope, mutant: Option<Mutant>, mut state: State, switch: u8, key: u8) -> Option<State> {
+/// What becomes of a packet, and the state after it.
+enum Answer {
+    /// It leaves.
+    Released(State),
+    /// It was refused.
+    Refused(State),
+    /// Nothing was heard of it.
+    None,
+}
+
+fn answered(scope: &Scope, mutant: Option<Mutant>, mut state: State, switch: u8, key: u8) -> Answer {
     let before = state.histories[usize::from(key)].answered;
     state.left.packets += 1;
     let packet = Action::Inject { switch, key, operation: Operation::Increment };
     state = model::apply(scope, mutant, &state, packet);
     for _ in 0..ROUNDS_MAX {
-        state = rest(scope, mutant, state)?;
-        if state.histories[usize::from(key)].answered > before {
-            return Some(state);
+        let Some((after, is_refused)) = rest(scope, mutant, state) else { return Answer::None };
+        if after.histories[usize::from(key)].answered > before {
+            return Answer::Released(after);
         }
-        state = round(scope, mutant, state);
+        if is_refused {
+            return Answer::Refused(after);
+        }
+        state = round(scope, mutant, after);
     }
-    None
+    Answer::None
 }
 
-/// Lets happen whatever needs no time.
-fn rest(scope: &Scope, mutant: Option<Mutant>, mut state: State) -> Option<State> {
+/// Lets happen whatever needs no time, and tells whether a packet was refused. `None` if it never comes to rest.
+fn rest(scope: &Scope, mutant: Option<Mutant>, mut state: State) -> Option<(State, bool)> {
     let mut actions = Vec::new();
+    let mut is_refused = false;
     for _ in 0..EVENTS_MAX {
         actions.clear();
         model::configurable(&state, &mut actions);
         model::deliveries(&state, false, &mut actions);
         model::times(&state, 0, &mut actions);
-        let Some(action) = actions.first() else { return Some(state) };
+        let Some(action) = actions.first() else { return Some((state, is_refused)) };
         state = model::apply(scope, mutant, &state, *action);
+        is_refused |= state.seen.contains(Sighting::Refused);
     }
     None
 }

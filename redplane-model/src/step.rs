@@ -6,8 +6,8 @@ use redplane_protocol::chain::Content;
 use redplane_protocol::fixed::Fixed;
 use redplane_protocol::mutant::Mutant;
 use redplane_protocol::{
-    ChainMessage, Configuration, Destination, Header, Kind, Lookup, Message, NackReason, Node, NodeId,
-    Reaction, Record, Serial, Settled, SlotTable,
+    ChainMessage, Configuration, Destination, DropReason, Header, Kind, Lookup, Message, NackReason, Node,
+    NodeId, Reaction, Record, Serial, Settled, SlotTable,
 };
 
 use crate::history::{Operation, Output, input_frame, operation_of};
@@ -225,6 +225,9 @@ impl Step<'_> {
                 }
             }
             Reaction::Reply(header) => self.request(switch, header, key, 0, &[]),
+            Reaction::Drop(DropReason::LeaseStale | DropReason::StoreBusy) if !message.frame.is_empty() => {
+                self.state.seen.add(Sighting::Refused);
+            }
             Reaction::Drop(_) => {}
         }
     }
@@ -242,6 +245,10 @@ impl Step<'_> {
 
     fn store_receives(&mut self, head: NodeId, from: SocketAddrV4, bytes: &[u8]) {
         let now = self.state.store_now();
+        if self.scope.idle_steps.is_some() {
+            // A record may be deleted now, and made again by this very request: the two must not look like one.
+            self.wake(head);
+        }
         let (mut before, mut after) = (None, None);
         let message = match Message::parse(bytes, &SCHEMA) {
             Ok(message) => message,

@@ -48,11 +48,13 @@ pub enum Sighting {
     Joined,
     /// A record was deleted.
     Deletion,
+    /// A packet came back with a refusal, and was dropped.
+    Refused,
 }
 
 impl Sighting {
     /// Every sighting, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Recall,
         Self::FencedWrite,
         Self::EvictedWithWrite,
@@ -64,6 +66,7 @@ impl Sighting {
         Self::Failover,
         Self::Joined,
         Self::Deletion,
+        Self::Refused,
     ];
 }
 

@@ -203,8 +203,8 @@ impl Node {
     /// When the coordinator made a new configuration. An older one, or the same again, is ignored.
     ///
     /// A node that becomes head honours every owner for a full lease from now: it cannot know how much of a lease is
-    /// left, since deadlines are never sent. A node that is no longer a member forgets everything: should it come
-    /// back, it comes back empty.
+    /// left, since deadlines are never sent. A node that is no longer a member forgets everything, and so does one that
+    /// joins: it may never have heard that it was out, and what it did since then is nobody else's.
     pub fn reconfigure(&mut self, configuration: Configuration, now: Time) {
         if configuration.epoch <= self.configuration.epoch {
             return;
@@ -219,7 +219,9 @@ impl Node {
             (0..lost).for_each(|_| self.statistics.count_drop(StoreDrop::QueueLost));
             self.forget_timers(&[Chore::Waiting, Chore::Idle]);
         }
-        if !self.configuration.members.contains(&self.id) {
+        let is_member = self.configuration.members.contains(&self.id);
+        let joins = self.configuration.joining == Some(self.id) && !self.is_head();
+        if !is_member || joins {
             self.records.clear();
             self.forget_timers(&[Chore::Purge]);
         }

@@ -185,9 +185,9 @@ impl Entry {
                 LeaseDecision::Next
             };
         }
-        // A switch that booted again has lost its slots: its former life's lease binds nobody.
-        let rebooted = owner.identity.switch == sender.identity.switch;
-        if rebooted || !self.is_leased(now) { LeaseDecision::Next } else { LeaseDecision::Wait }
+        // Another life of the same switch is another switch. The request may be the late one of a former life, while the
+        // present one holds the lease or is about to get it: only the switch can tell, so it is recalled as well.
+        if self.is_leased(now) { LeaseDecision::Wait } else { LeaseDecision::Next }
     }
 
     /// Moves the deadline, unless the lease was given back.
