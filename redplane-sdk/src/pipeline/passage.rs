@@ -151,6 +151,8 @@ impl<A: App> Switch<A> {
     #[inline]
     fn resolve(&self, verdict: Verdict, packet: &mut Packet, ingress_port: u16) -> Destination {
         match verdict {
+            // No port has this number, and in a message it would say something else.
+            Verdict::To(PORT_RECIRCULATE) => Destination::Drop(Reason::NoRoute.into()),
             Verdict::To(port) => Destination::Port(port),
             Verdict::Recirculate => Destination::Recirculate,
             Verdict::Drop(reason) => Destination::Drop(Dropped::App(reason)),

@@ -32,7 +32,7 @@ reasons! {
     Ipv4Malformed = "ipv4_malformed",
     /// A wrong IPv4 header checksum.
     Ipv4Checksum = "ipv4_checksum",
-    /// No route, not IPv4, or a reply to a packet that came from nowhere.
+    /// No route, not IPv4, no such port, or a reply to a packet that came from nowhere.
     NoRoute = "no_route",
     /// No hop left.
     TtlExpired = "ttl_expired",

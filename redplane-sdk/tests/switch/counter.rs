@@ -25,6 +25,7 @@ pub(crate) mod port {
     pub(crate) const RECIRCULATE: u16 = 6;
     pub(crate) const COUNT_AND_FORWARD: u16 = 7;
     pub(crate) const REPLY_ON_THE_SECOND_PASS: u16 = 8;
+    pub(crate) const COUNT_AND_SEND_NOWHERE: u16 = 9;
 }
 
 /// Where counted packets leave.
@@ -76,6 +77,7 @@ impl App for Counter {
                 ports.dst = port::READ;
                 Verdict::Recirculate
             }
+            port::COUNT_AND_SEND_NOWHERE => Verdict::To(0xfffe),
             port::COUNT_AND_DROP => Verdict::Drop("asked_to"),
             _ => Verdict::Drop("nobody_declared_this"),
         })

@@ -301,6 +301,15 @@ fn a_written_packet_without_route_is_dropped_and_its_write_kept() {
 }
 
 #[test]
+fn the_number_that_says_recirculate_is_no_port() {
+    let mut rig = leased_counter();
+    let write = rig.ask(INSIDE_PORT, &count(port::COUNT_AND_SEND_NOWHERE));
+    assert_eq!((write.header.kind, write.header.port, write.frame.len()), (Kind::Write, 0, 0));
+    assert!(rig.ack(&write).is_empty());
+    rig.assert_dropped("no_route", 1);
+}
+
+#[test]
 fn a_reply_turns_round() {
     let mut rig = leased_counter();
     let write = rig.ask(INSIDE_PORT, &count(port::COUNT_AND_REPLY));
