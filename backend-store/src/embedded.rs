@@ -341,8 +341,10 @@ impl EmbeddedStore {
                 }
             }
         }
-        let is_copying = replica.is_copying();
-        if self.chains[usize::from(shard)].copying() == Some(id) && !is_copying {
+        // A node that came back early has copied nothing: it does not even know the configuration.
+        let chain = &self.chains[usize::from(shard)];
+        let is_told = replica.configuration().epoch == chain.configuration().epoch;
+        if chain.copying() == Some(id) && is_told && !replica.is_copying() {
             self.chains[usize::from(shard)].completed();
             self.statistics.copies_completed += 1;
             self.admit(shard, now);
@@ -389,7 +391,9 @@ impl EmbeddedStore {
         self.statistics.configurations += 1;
         // The successor must know of an epoch before the predecessor's messages in it arrive: tail first.
         for member in configuration.members.iter().rev() {
-            if self.nodes.contains_key(member) {
+            // A node that came back before its death was noticed is still a member, and empty: told so, it would serve.
+            let is_back_early = self.deaths.iter().any(|(_, dead)| dead == member);
+            if self.nodes.contains_key(member) && !is_back_early {
                 let configuration = configuration.clone();
                 self.with_replica(*member, shard, now, |replica| replica.reconfigure(configuration, now));
             }

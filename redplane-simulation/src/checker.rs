@@ -35,6 +35,8 @@ struct QuietTime {
     from: Micros,
     /// Until when.
     until: Micros,
+    /// It was: the next count is lower.
+    certain: bool,
 }
 
 /// Checks a history. `idle` is how long nothing must leave before the record may be deleted.
@@ -46,13 +48,16 @@ pub fn check(history: &History, idle: Micros) -> Result<(), Violation> {
     history.shown.sort_by_key(|shown| shown.at);
     let quiet: Vec<QuietTime> = (1..history.shown.len())
         .filter_map(|next| {
-            let (from, until) = (history.shown[next - 1].at + idle, history.shown[next].at);
-            (from < until).then_some(QuietTime { next, from, until })
+            let (last, first) = (&history.shown[next - 1], &history.shown[next]);
+            let (from, until) = (last.at + idle, first.at);
+            let certain = first.value < last.value;
+            (from < until).then_some(QuietTime { next, from, until, certain })
         })
         .take(QUIET_TIMES_MAX)
         .collect();
     let mut furthest: Option<Violation> = None;
-    for choice in 0..1u32 << quiet.len() {
+    let certain = quiet.iter().enumerate().fold(0, |all, (at, time)| all | u32::from(time.certain) << at);
+    for choice in (0..1u32 << quiet.len()).filter(|choice| choice & certain == certain) {
         let deletions: Vec<QuietTime> =
             quiet.iter().enumerate().filter(|(at, _)| choice >> at & 1 == 1).map(|(_, time)| *time).collect();
         match Schedule::new(&history).run(&deletions) {

@@ -55,6 +55,8 @@ pub enum Loss {
     QueueFull,
     /// Nobody serves the shard.
     NoHead,
+    /// Nobody has that address: a flipped bit was believed.
+    NoSuchAddress,
 }
 
 impl Loss {
@@ -68,6 +70,7 @@ impl Loss {
             Loss::Dead => "receiver dead",
             Loss::QueueFull => "queue full",
             Loss::NoHead => "no head",
+            Loss::NoSuchAddress => "no such address",
         }
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod checker;
 mod counter;
+pub mod describe;
 pub mod event;
 pub mod finding;
 pub mod frame;

@@ -147,7 +147,10 @@ impl<W: Workload> Simulation<W> {
     /// Runs to the end, and checks everything.
     #[must_use]
     pub fn run(mut self) -> (Outcome, W) {
-        self.run_until(self.plan.duration);
+        // A silence makes it longer.
+        while self.finding.is_none() && self.now < self.plan.duration {
+            self.run_until(self.plan.duration);
+        }
         self.stop_faults();
         self.run_until(self.now + self.time_to_settle());
         self.probe();
@@ -243,7 +246,12 @@ impl<W: Workload> Simulation<W> {
 
     fn send_of_store(&mut self) {
         while let Some((from, to, frame)) = self.store.sent() {
-            self.send(from, to, port::STORE, frame);
+            match to {
+                Place::Switch(at) if usize::from(at) >= self.switches.len() => {
+                    self.show(from, Place::Hosts, self.now, Some(Loss::NoSuchAddress), &frame);
+                }
+                _ => self.send(from, to, port::STORE, frame),
+            }
         }
     }
 

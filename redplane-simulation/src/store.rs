@@ -104,7 +104,7 @@ impl StoreUnit {
         let (to, bytes) = match transmit.to {
             StoreDestination::Node(to) => (Place::Node(to.0 as u8), transmit.bytes),
             StoreDestination::Switch(to) => {
-                let at = (0..SWITCHES_MAX).find(|at| switch::address(*at) == *to.ip()).unwrap_or(0);
+                let at = (0..SWITCHES_MAX).find(|at| switch::address(*at) == *to.ip()).unwrap_or(SWITCHES_MAX);
                 let src = (switch::shard_address(0), to.port());
                 let datagram = Datagram { src, dst: (*to.ip(), to.port()), identification: 0 };
                 (Place::Switch(at as u8), datagram.to_frame(&transmit.bytes))
