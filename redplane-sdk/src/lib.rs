@@ -21,3 +21,7 @@ pub use redplane_macros::{app, config, handler, key, on_create, state, table};
 pub use redplane_protocol as protocol;
 #[doc(hidden)]
 pub use serde;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
