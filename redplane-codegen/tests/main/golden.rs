@@ -1,6 +1,7 @@
 //! Everything that is emitted for the fixtures, byte by byte, and what p4c says about it.
 //!
-//! `tests/fixtures/<case>/input.rs` is the app; beside it lies what comes out. `UPDATE_GOLDEN=1` rewrites that.
+//! `tests/fixtures/<case>/input.rs` is the app; beside it lies what comes out. `UPDATE_GOLDEN=1` rewrites that. The NAT is
+//! the one in `apps`, and what comes out lies in `p4-out`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,16 +14,35 @@ use crate::common;
 /// Every fixture.
 pub(crate) const CASES: &[&str] = &["gate", "meter", "nat"];
 
-fn fixture(case: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(case)
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate stands in the workspace")
+}
+
+/// The source of a fixture, from the workspace on.
+fn source(case: &str) -> String {
+    match case {
+        "nat" => "apps/src/nat.rs".to_owned(),
+        _ => format!("redplane-codegen/tests/fixtures/{case}/input.rs"),
+    }
+}
+
+/// Where a file that comes out is committed.
+fn committed(case: &str, name: &str) -> PathBuf {
+    if case != "nat" {
+        return workspace().join("redplane-codegen/tests/fixtures").join(case).join(name);
+    }
+    let folder = workspace().join("p4-out/nat");
+    let target = folder.join("v1model").join(name);
+    if target.exists() { target } else { folder.join(name) }
 }
 
 /// The app of a fixture, and the path that its output names.
 pub(crate) fn app(case: &str) -> (ir::App, String) {
-    let text = fs::read_to_string(fixture(case).join("input.rs")).expect("the fixture is there");
+    let source = source(case);
+    let text = fs::read_to_string(workspace().join(&source)).expect("the fixture is there");
     let app = common::compile(&text)
         .unwrap_or_else(|errors| panic!("{case} compiles: {}", errors.to_compile_errors()));
-    (app, format!("tests/fixtures/{case}/input.rs"))
+    (app, source)
 }
 
 /// What is emitted, by file name.
@@ -42,7 +62,7 @@ fn output_is_as_committed() {
     let mut stale = Vec::new();
     for case in CASES {
         for (name, text) in emitted(case) {
-            let path = fixture(case).join(&name);
+            let path = committed(case, &name);
             if fs::read_to_string(&path).is_ok_and(|committed| committed == text) {
                 continue;
             }
