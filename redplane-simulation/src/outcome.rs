@@ -63,6 +63,8 @@ sometimes! {
     partitions,
     /// Steps of clocks.
     clocks_stepped,
+    /// Messages that somebody sent in the name of another switch.
+    forged,
     /// Packets that left a switch.
     transmitted,
     /// Packets that waited in the store for their state.

@@ -26,6 +26,12 @@ const DRIFT_BROKEN: (i16, i16) = (-200, 200);
 /// Microseconds of a switch's clock until its 32 bits of ticks wrap.
 const WRAP: u64 = 1 << 42;
 
+/// How long a switch or node is gone, a link is cut, or a node suspected, at most.
+pub const OUTAGE_MAX: Micros = 300_000;
+
+/// How often a plan is about nodes that come and go.
+const CHURN_PROBABILITY: f64 = 0.1;
+
 /// What the network and the clocks are allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Assumptions {
@@ -74,6 +80,8 @@ pub struct Rates {
     pub rehash: Option<Micros>,
     /// The hosts are silent for so long that records are deleted.
     pub silence: Option<Micros>,
+    /// Somebody sends the store a switch's message as if it were another's, with another value.
+    pub forge: Option<Micros>,
 }
 
 /// What a seed decides.
@@ -109,6 +117,8 @@ pub struct Plan {
     pub switch_clocks: [Clock; SWITCHES_MAX],
     /// The store's clock.
     pub store_clock: Clock,
+    /// How long a node of the store is gone, or suspected, at most.
+    pub node_outage: Micros,
     /// How long the store takes to see that a node is dead.
     pub detection: Duration,
     /// The store gave so many generations before that their number is about to wrap.
@@ -138,7 +148,7 @@ impl Plan {
         };
         let switch_clocks = [(); SWITCHES_MAX].map(|()| clock(DRIFT_BROKEN.0, true));
         let store_clock = clock(DRIFT_BROKEN.1, false);
-        Plan {
+        let mut plan = Plan {
             seed,
             assumptions,
             switches: 2 + random.below(SWITCHES_MAX as u64 - 1) as usize,
@@ -154,10 +164,25 @@ impl Plan {
             host_link: link(&mut random, 20),
             switch_clocks,
             store_clock,
+            node_outage: OUTAGE_MAX,
             detection: Duration::from_millis(1 + random.below(50)),
             aged: random.chance(0.2),
             rates: Rates::draw(&mut random),
+        };
+        if random.chance(CHURN_PROBABILITY) {
+            plan.churn(&mut random);
         }
+        plan
+    }
+
+    /// Nodes of the store come and go faster than what they sent to each other arrives.
+    fn churn(&mut self, random: &mut Random) {
+        self.node_outage = 8_000;
+        self.detection = Duration::from_micros(500);
+        self.rates.kill_node = Some(3_000 + random.below(10_000));
+        self.rates.suspect_node = Some(3_000 + random.below(10_000));
+        self.chain_link.straggler_probability = 0.2;
+        self.chain_link.loss_probability = 0.2;
     }
 
     /// The lease in microseconds.
@@ -182,6 +207,7 @@ impl Rates {
             step_clock: rate(0.3, 20_000, 200_000),
             rehash: rate(0.8, 5_000, 200_000),
             silence: rate(0.2, 200_000, 400_000),
+            forge: rate(0.2, 5_000, 50_000),
         }
     }
 }

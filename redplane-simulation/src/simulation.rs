@@ -91,6 +91,8 @@ pub struct Simulation<W: Workload> {
     silent_until: Micros,
     /// From when on the store's clock may step again.
     store_step_at: Micros,
+    /// What somebody could forge.
+    last_write: Option<Vec<u8>>,
     tap: Option<Tap>,
     events: u64,
     hash: u64,
@@ -123,6 +125,7 @@ impl<W: Workload> Simulation<W> {
             calm: false,
             silent_until: 0,
             store_step_at: 0,
+            last_write: None,
             tap: None,
             events: 0,
             hash: 0,
@@ -237,6 +240,9 @@ impl<W: Workload> Simulation<W> {
                 Some(head) => {
                     // A switch may not have heard of a new head yet.
                     let late = !self.calm && self.random.below(20) == 0;
+                    if self.plan.rates.forge.is_some() && frame.get(HEADERS_LEN + KIND_AT) == Some(&(Kind::Write as u8)) {
+                        self.last_write = Some(frame.clone());
+                    }
                     let node = if late { self.random.below(NODES as u64) as u8 } else { head.0 as u8 };
                     self.send(from, Place::Node(node), port::STORE, frame);
                 }

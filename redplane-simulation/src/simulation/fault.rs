@@ -1,20 +1,19 @@
 //! What fails, and how it comes back.
 
-use redplane_protocol::Time;
+use redplane_protocol::{Message, Time};
+use redplane_sdk::app;
 
 use super::{Simulation, Task};
 use crate::event::{PLACES, Place};
 use crate::history::Micros;
 use crate::link::STRAGGLER_MAX;
-use crate::plan::{Assumptions, NODES};
-use crate::switch::Pause;
-use crate::workload::Workload;
+use crate::frame::Datagram;
+use crate::plan::{Assumptions, NODES, OUTAGE_MAX};
+use crate::switch::{self, Pause};
+use crate::workload::{Workload, port};
 
 /// How late the fabric hears of a switch.
 const FABRIC_LATE_MAX: Micros = 20_000;
-
-/// How long a switch or node is gone, a link is cut, or a node suspected, at most.
-const OUTAGE_MAX: Micros = 300_000;
 
 /// Longest that a switch stands still.
 const PAUSE_MAX: Micros = 300_000;
@@ -43,6 +42,7 @@ pub(super) enum Fault {
     StepClock,
     Rehash,
     Silence,
+    Forge,
 }
 
 impl<W: Workload> Simulation<W> {
@@ -58,6 +58,7 @@ impl<W: Workload> Simulation<W> {
             (rates.step_clock, Fault::StepClock),
             (rates.rehash, Fault::Rehash),
             (rates.silence, Fault::Silence),
+            (rates.forge, Fault::Forge),
         ] {
             self.plan_next(rate, fault);
         }
@@ -90,6 +91,7 @@ impl<W: Workload> Simulation<W> {
             Fault::Heal(ref ways) => self.heal(ways),
             Fault::StepClock => self.step_clock(),
             Fault::Rehash => self.fabric.rehash(&mut self.random),
+            Fault::Forge => self.forge(),
             Fault::Silence => {
                 self.silent_until = self.now + SILENCE;
                 self.plan.duration += SILENCE;
@@ -105,6 +107,7 @@ impl<W: Workload> Simulation<W> {
             Fault::Partition => rates.partition,
             Fault::StepClock => rates.step_clock,
             Fault::Rehash => rates.rehash,
+            Fault::Forge => rates.forge,
             _ => None,
         };
         self.plan_next(rate, fault);
@@ -183,7 +186,7 @@ impl<W: Workload> Simulation<W> {
 
     fn lose_node(&mut self, by_suspicion: bool) {
         let at = self.random.below(NODES as u64) as u8;
-        let back = self.now + 1 + self.random.below(OUTAGE_MAX);
+        let back = self.now + 1 + self.random.below(self.plan.node_outage);
         if !self.store.is_alive(at) || self.store.suspected[usize::from(at)] || !self.store.can_lose(at, self.now) {
             return;
         }
@@ -254,6 +257,28 @@ impl<W: Workload> Simulation<W> {
         }
         if let Some((from, _)) = ways.first() {
             self.tell(*from, "links are whole again");
+        }
+    }
+
+    /// What a switch wrote last comes once more, from another switch, as a later write of another value.
+    fn forge(&mut self) {
+        let Some(frame) = self.last_write.take() else { return };
+        let Some((datagram, payload)) = Datagram::parse(&frame) else { return };
+        let Ok(message) = Message::parse(payload, &app::schema::<W::App>()) else { return };
+        let at = self.any_switch();
+        if usize::from(message.header.identity.switch) == 1 + at {
+            return;
+        }
+        let mut header = message.header;
+        header.identity.switch = 1 + at as u16;
+        header.sequence = header.sequence.next();
+        let value: Vec<u8> = message.value.iter().map(|byte| byte ^ 0x55).collect();
+        let forged = Message { header, key: message.key, value: &value, frame: &[] }.to_vec();
+        let datagram = Datagram { src: (switch::address(at), datagram.src.1), ..datagram };
+        if let Some(head) = self.store.store.head(self.store.store.shard_of_message(&forged)) {
+            self.sometimes.forged += 1;
+            let (from, to) = (Place::Switch(at as u8), Place::Node(head.0 as u8));
+            self.send(from, to, port::STORE, datagram.to_frame(&forged));
         }
     }
 
