@@ -15,9 +15,10 @@ use redplane_sdk::prelude::{Creation, Duration, Handled, Packet, Refusal, StateH
 use redplane_sdk::protocol::{Lease, SwitchIdentity, Ticks};
 
 mod mend;
-#[path = "../../redplane-sdk/tests/nat.rs"]
-#[allow(dead_code, reason = "the tests use all of it")]
-mod nat;
+#[path = "../../apps/src/nat.rs"]
+mod nat_app;
+
+use nat_app::nat;
 
 /// The NAT in a switch with so few slots that keys push each other out.
 struct Small;

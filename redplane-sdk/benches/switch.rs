@@ -5,15 +5,16 @@
 
 #![allow(missing_docs, reason = "divan's attribute makes public items")]
 
-#[path = "../tests/nat.rs"]
-#[allow(dead_code, unreachable_pub, reason = "the tests use all of it")]
-mod nat;
+#[path = "../../apps/src/nat.rs"]
+#[expect(unreachable_pub, reason = "the app is written as a library would write it")]
+mod nat_app;
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use nat_app::nat;
 use redplane_sdk::packet::{MacAddr, Packet};
 use redplane_sdk::pipeline::{NextHop, Output, Route, Switch, SwitchConfig};
 use redplane_sdk::protocol::{Lease, SwitchIdentity, Ticks};

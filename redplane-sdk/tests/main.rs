@@ -2,8 +2,11 @@
 
 mod attribute;
 mod frames;
-#[allow(unreachable_pub, dead_code, reason = "it stands for what the app macro emits, which is public")]
-mod nat;
+#[path = "../../apps/src/nat.rs"]
+#[expect(unreachable_pub, reason = "the app is written as a library would write it")]
+mod nat_app;
 mod net;
 mod packet;
 mod switch;
+
+use nat_app::nat;

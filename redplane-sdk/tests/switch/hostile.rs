@@ -75,8 +75,8 @@ fn malformed_packets_have_their_reasons() {
 fn what_the_nat_does_not_know_has_its_reason() {
     assert_eq!(dropped_for(&with_ip_byte(6, 0x20)), Some("fragment"), "first");
     assert_eq!(dropped_for(&with_ip_byte(7, 5)), Some("fragment"), "later");
-    assert_eq!(dropped_for(&with_ip_byte(0, 0x46)), Some("protocol"), "options hide the ports");
-    assert_eq!(dropped_for(&with_ip_byte(9, 47)), Some("protocol"), "GRE");
+    assert_eq!(dropped_for(&with_ip_byte(0, 0x46)), Some("not_translatable"), "options hide the ports");
+    assert_eq!(dropped_for(&with_ip_byte(9, 47)), Some("not_translatable"), "GRE");
     assert_eq!(dropped_for(&icmp_error(CLIENT, SERVER, 5, &[0; 28], 28)), Some("icmp_kind"), "redirect");
     let mut quote = Frame::udp((SERVER, 1), (CLIENT, 2), b"").ip_packet();
     quote[9] = 47;

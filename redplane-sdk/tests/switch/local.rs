@@ -24,8 +24,9 @@ fn send<A: redplane_sdk::App>(
 fn it_translates_both_ways_at_once() {
     let mut config = config();
     config.stores.clear();
+    let pool = nat::Pool { first_port: 5000, last_port: 5002, ..pool() };
     let mut switch =
-        Switch::<nat::App>::without_replication(config, tables(), pool(), Ticks(0)).expect("legal");
+        Switch::<nat::App>::without_replication(config, tables(), pool, Ticks(0)).expect("legal");
     let out = Frame::udp((CLIENT, 5000), (SERVER, 53), b"").build();
     let sent = send(&mut switch, INSIDE_PORT, &out, Ticks(0));
     let [(OUTSIDE_PORT, packet)] = &sent[..] else { panic!("{sent:?}") };
@@ -42,19 +43,21 @@ fn it_translates_both_ways_at_once() {
     // The port is taken: another of the same parity.
     let out = Frame::udp((CLIENT_2, 5000), (SERVER, 53), b"").build();
     let sent = send(&mut switch, INSIDE_PORT, &out, Ticks(2));
-    assert_eq!(sent[0].1.ports.unwrap().src, 1024);
+    assert_eq!(sent[0].1.ports.unwrap().src, 5002);
 
     // A hairpin, both passes at once, and after its leases are over.
     let hairpin = Frame::udp((CLIENT_2, 5000), (PUBLIC, 5000), b"").build();
     for now in [Ticks(3), Ticks(100_000)] {
         let sent = send(&mut switch, INSIDE_PORT, &hairpin, now);
         let [(INSIDE_PORT, packet)] = &sent[..] else { panic!("{sent:?}") };
-        assert_eq!((packet.ipv4.unwrap().src, packet.ports.unwrap().src), (PUBLIC, 1024));
+        assert_eq!((packet.ipv4.unwrap().src, packet.ports.unwrap().src), (PUBLIC, 5002));
         assert_eq!((packet.ipv4.unwrap().dst, packet.ports.unwrap().dst), (CLIENT, 5000));
     }
 
-    let stray = Frame::udp((SERVER, 53), (PUBLIC, 5002), b"").build();
+    let stray = Frame::udp((SERVER, 53), (PUBLIC, 6000), b"").build();
     assert!(send(&mut switch, OUTSIDE_PORT, &stray, Ticks(100_000)).is_empty());
+    let last = Frame::udp((CLIENT, 7), (SERVER, 53), b"").build();
+    assert_eq!(send(&mut switch, INSIDE_PORT, &last, Ticks(100_000))[0].1.ports.unwrap().src, 5001);
     let refused = Frame::udp((CLIENT, 666), (SERVER, 53), b"").build();
     assert!(send(&mut switch, INSIDE_PORT, &refused, Ticks(100_000)).is_empty());
     let statistics = switch.statistics();
