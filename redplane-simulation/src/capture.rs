@@ -8,7 +8,9 @@ use std::time::Duration;
 use pcap_file::DataLink;
 use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
-use pcap_file::pcapng::blocks::interface_description::{InterfaceDescriptionBlock, InterfaceDescriptionOption};
+use pcap_file::pcapng::blocks::interface_description::{
+    InterfaceDescriptionBlock, InterfaceDescriptionOption,
+};
 use redplane_protocol::Schema;
 
 use crate::describe::describe;
@@ -51,7 +53,8 @@ impl<O: Write> Capture<O> {
         let Event::Frame { sent, from, to, loss, frame } = *event else { return Ok(()) };
         let description = describe(from, to, frame, &self.schema);
         let fate = loss.map_or("delivered", |loss| loss.name());
-        let comment = format!("{from} to {to}, sent at {sent} µs, {fate}: {} {}", description.kind, description.text);
+        let comment =
+            format!("{from} to {to}, sent at {sent} µs, {fate}: {} {}", description.kind, description.text);
         let data = match (from, to) {
             (Place::Node(from), Place::Node(to)) => Cow::Owned(chain_frame(from, to, frame)),
             _ => Cow::Borrowed(frame),

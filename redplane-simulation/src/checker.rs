@@ -74,8 +74,8 @@ pub fn check(history: &History, idle: Micros) -> Result<(), Violation> {
 /// What read one value: the moments within which all of it saw it.
 #[derive(Clone, Copy, Debug)]
 struct Reads {
-    /// Some of them came in only then.
-    entered: Micros,
+    /// When the last of them came in, and which that is.
+    entered: (Micros, PacketId),
     /// The first that left.
     left: Micros,
     packet: PacketId,
@@ -94,16 +94,18 @@ struct Schedule<'a> {
     history: &'a History,
     now: Micros,
     /// When the first packet came that makes the record.
-    creatable: Option<Micros>,
+    creatable: Option<(Micros, PacketId)>,
     /// When packets came that count and were not seen again, latest first.
-    unseen: Vec<Micros>,
+    unseen: Vec<(Micros, PacketId)>,
+    /// The packet whose coming made it so late.
+    because: Option<PacketId>,
 }
 
 impl<'a> Schedule<'a> {
     fn new(history: &'a History) -> Self {
-        let creators = history.entered.values().filter(|entered| entered.intent.creates);
-        let creatable = creators.map(|entered| entered.at).min();
-        Schedule { history, now: 0, creatable, unseen: Vec::new() }
+        let creators = history.entered.iter().filter(|(_, entered)| entered.intent.creates);
+        let creatable = creators.map(|(packet, entered)| (entered.at, *packet)).min();
+        Schedule { history, now: 0, creatable, unseen: Vec::new(), because: None }
     }
 
     fn run(mut self, deletions: &[QuietTime]) -> Result<(), Violation> {
@@ -116,7 +118,9 @@ impl<'a> Schedule<'a> {
         self.unseen = self.unseen(&lives)?;
         for (at, life) in lives.iter().enumerate() {
             if let Some(quiet) = at.checked_sub(1).map(|before| deletions[before]) {
-                self.now = self.now.max(quiet.from);
+                if self.now < quiet.from {
+                    (self.now, self.because) = (quiet.from, None);
+                }
                 if self.now > quiet.until {
                     let text = "the record was not idle for long enough to be deleted".to_owned();
                     return Err(Violation { at: quiet.until, packet: None, text });
@@ -141,7 +145,7 @@ impl<'a> Schedule<'a> {
                 }
                 continue;
             }
-            let new = Reads { entered: entered.at, left: one.at, packet: one.packet };
+            let new = Reads { entered: (entered.at, one.packet), left: one.at, packet: one.packet };
             let reads = life.reads.entry(one.value).or_insert(new);
             reads.entered = reads.entered.max(new.entered);
             if new.left < reads.left {
@@ -152,7 +156,7 @@ impl<'a> Schedule<'a> {
     }
 
     /// Every copy of a packet counts once at most. What was seen is used up.
-    fn unseen(&self, lives: &[Life]) -> Result<Vec<Micros>, Violation> {
+    fn unseen(&self, lives: &[Life]) -> Result<Vec<(Micros, PacketId)>, Violation> {
         let mut seen: BTreeMap<PacketId, u32> = BTreeMap::new();
         for write in lives.iter().flat_map(|life| life.writes.values()) {
             let count = seen.entry(write.packet).or_default();
@@ -164,10 +168,10 @@ impl<'a> Schedule<'a> {
             }
         }
         let writers = self.history.entered.iter().filter(|(_, entered)| entered.intent.writes);
-        let mut unseen: Vec<Micros> = writers
+        let mut unseen: Vec<_> = writers
             .flat_map(|(packet, entered)| {
                 let left = entered.copies - seen.get(packet).copied().unwrap_or(0);
-                (0..left).map(|_| entered.at)
+                (0..left).map(|_| (entered.at, *packet))
             })
             .collect();
         unseen.sort_unstable_by(|a, b| b.cmp(a));
@@ -179,16 +183,19 @@ impl<'a> Schedule<'a> {
         let values = life.writes.keys().copied().chain(life.reads.keys().copied().flatten());
         let Some(last) = values.max() else { return Ok(()) };
         let Some(creatable) = self.creatable else { return Err(self.nobody(0)) };
-        self.now = self.now.max(creatable);
+        self.wait_for(creatable);
         self.pass(life.reads.get(&Some(0)))?;
         for value in 1..=last {
             let entered = match life.writes.get(&value) {
-                Some(write) => self.history.entered[&write.packet].at,
+                Some(write) => (self.history.entered[&write.packet].at, write.packet),
                 None => self.unseen.pop().ok_or_else(|| self.nobody(value))?,
             };
-            self.now = self.now.max(entered);
+            self.wait_for(entered);
             if let Some(write) = life.writes.get(&value).filter(|write| write.at < self.now) {
-                return Err(violation(write, format!("{} counted to {value} too early: {}", write.packet, self.seen())));
+                return Err(violation(
+                    write,
+                    format!("{} counted to {value} too early: {}", write.packet, self.seen()),
+                ));
             }
             self.pass(life.reads.get(&Some(value)))?;
         }
@@ -202,12 +209,22 @@ impl<'a> Schedule<'a> {
             let text = format!("{} showed what was not there yet: {}", reads.packet, self.seen());
             return Err(Violation { at: reads.left, packet: Some(reads.packet), text });
         }
-        self.now = self.now.max(reads.entered);
+        self.wait_for(reads.entered);
         Ok(())
     }
 
+    /// What comes next happens after this packet came.
+    fn wait_for(&mut self, (at, packet): (Micros, PacketId)) {
+        if self.now < at {
+            (self.now, self.because) = (at, Some(packet));
+        }
+    }
+
     fn seen(&self) -> String {
-        format!("what was seen before cannot have happened before {} µs", self.now)
+        match self.because {
+            Some(packet) => format!("{packet} goes before, and came only at {} µs", self.now),
+            None => format!("the record was deleted before, and not until {} µs", self.now),
+        }
     }
 
     fn nobody(&self, value: u32) -> Violation {

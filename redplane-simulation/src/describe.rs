@@ -23,14 +23,15 @@ pub fn describe(from: Place, to: Place, frame: &[u8], schema: &Schema) -> Descri
         (Place::Hosts, _) | (_, Place::Hosts) => packet(frame),
         _ => Datagram::parse(frame).and_then(|(_, payload)| message(payload, schema)),
     };
-    described.unwrap_or_else(|| Description { kind: "BROKEN".to_owned(), text: format!("{} bytes", frame.len()) })
+    described
+        .unwrap_or_else(|| Description { kind: "BROKEN".to_owned(), text: format!("{} bytes", frame.len()) })
 }
 
 fn packet(frame: &[u8]) -> Option<Description> {
     let (Datagram { src, dst, identification }, _) = Datagram::parse(frame)?;
     let name = PacketId::of(frame)?;
     let text = format!("{name}: {}:{} to {}:{} shows {identification}", src.0, src.1, dst.0, dst.1);
-    Some(Description { kind: "packet".to_owned(), text })
+    Some(Description { kind: "data".to_owned(), text })
 }
 
 fn message(payload: &[u8], schema: &Schema) -> Option<Description> {
@@ -67,7 +68,8 @@ fn chain(bytes: &[u8], schema: &Schema) -> Option<Description> {
     let (kind, what) = match content {
         Content::Update { confirm, records, reply } => {
             let reply = reply.and_then(|reply| message(&reply.bytes, schema));
-            let reply = reply.map(|reply| format!(", then {} {}", reply.kind, reply.text)).unwrap_or_default();
+            let reply =
+                reply.map(|reply| format!(", then {} {}", reply.kind, reply.text)).unwrap_or_default();
             ("update", format!("confirm {confirm}{}{reply}", all(&records)))
         }
         Content::Copy { portion, records } => ("copy", format!("portion {portion}{}", all(&records))),

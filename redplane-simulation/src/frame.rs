@@ -84,7 +84,8 @@ impl Datagram {
     pub fn parse(frame: &[u8]) -> Option<(Datagram, &[u8])> {
         let headers: &[u8; HEADERS_LEN] = frame.first_chunk()?;
         let word = |at: usize| u16::from_be_bytes([headers[at], headers[at + 1]]);
-        let address = |at: usize| Ipv4Addr::new(headers[at], headers[at + 1], headers[at + 2], headers[at + 3]);
+        let address =
+            |at: usize| Ipv4Addr::new(headers[at], headers[at + 1], headers[at + 2], headers[at + 3]);
         if word(12) != 0x0800 || headers[14] != 0x45 || headers[23] != 17 {
             return None;
         }
@@ -93,11 +94,8 @@ impl Datagram {
             return None;
         }
         let payload = frame.get(HEADERS_LEN..ETHERNET_LEN + total_len)?;
-        let datagram = Datagram {
-            src: (address(26), word(34)),
-            dst: (address(30), word(36)),
-            identification: word(18),
-        };
+        let datagram =
+            Datagram { src: (address(26), word(34)), dst: (address(30), word(36)), identification: word(18) };
         Some((datagram, payload))
     }
 }
@@ -117,7 +115,11 @@ mod tests {
         assert_eq!(Datagram::parse(&frame), Some((datagram, &PacketId(77).to_bytes()[..])));
         assert_eq!(PacketId::of(&frame), Some(PacketId(77)));
         for len in 0..frame.len() {
-            assert_eq!((Datagram::parse(&frame[..len]), PacketId::of(&frame[..len])), (None, None), "cut at {len}");
+            assert_eq!(
+                (Datagram::parse(&frame[..len]), PacketId::of(&frame[..len])),
+                (None, None),
+                "cut at {len}"
+            );
         }
         let packet = redplane_sdk::packet::Packet::parse(&frame).expect("a legal frame");
         assert_eq!(packet.ports.map(|ports| (ports.src, ports.dst)), Some((7, 8)));

@@ -14,9 +14,9 @@
 
 #![forbid(unsafe_code)]
 
+mod app;
 pub mod capture;
 pub mod checker;
-mod counter;
 pub mod defects;
 pub mod describe;
 pub mod event;
@@ -34,7 +34,7 @@ mod store;
 mod switch;
 pub mod workload;
 
-pub use counter::counter as counter_app;
+pub use app::counter;
 pub use finding::{Check, Finding};
 pub use outcome::Outcome;
 pub use plan::{Assumptions, Plan};

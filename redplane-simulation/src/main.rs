@@ -205,4 +205,3 @@ fn hunt(from: u64, seeds: u64, only: Option<Mutant>) -> anyhow::Result<bool> {
     println!("median {median} seeds, {survivors} survivors");
     Ok(survivors == 0)
 }
-

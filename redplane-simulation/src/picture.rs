@@ -42,7 +42,10 @@ impl Picture {
     /// A picture of what happens in this window, at most [`MARKS_MAX`] of it. `switches` and `nodes` have a lifeline.
     #[must_use]
     pub fn new(schema: Schema, from: Micros, until: Micros, switches: u8, nodes: u8) -> Picture {
-        let places = [Place::Hosts].into_iter().chain((0..switches).map(Place::Switch)).chain((0..nodes).map(Place::Node));
+        let places = [Place::Hosts]
+            .into_iter()
+            .chain((0..switches).map(Place::Switch))
+            .chain((0..nodes).map(Place::Node));
         Picture { schema, from, until, places: places.collect(), marks: Vec::new() }
     }
 
@@ -107,7 +110,8 @@ impl Picture {
         }
         let (x, y) = (x1.min(x2) + 8, y - 3);
         let (full, short) = (escape(&mark.label), escape(&label));
-        let _ = writeln!(svg, "<text x=\"{x}\" y=\"{y}\" class=\"{class}\"><title>{full}</title>{short}</text>");
+        let _ =
+            writeln!(svg, "<text x=\"{x}\" y=\"{y}\" class=\"{class}\"><title>{full}</title>{short}</text>");
     }
 
     fn x(&self, place: Place) -> usize {

@@ -46,7 +46,8 @@ pub enum Assumptions {
 
 impl Assumptions {
     /// All of them.
-    pub const ALL: [Assumptions; 3] = [Assumptions::Kept, Assumptions::ClocksBroken, Assumptions::BitsFlipped];
+    pub const ALL: [Assumptions; 3] =
+        [Assumptions::Kept, Assumptions::ClocksBroken, Assumptions::BitsFlipped];
 
     /// Its name on the command line.
     #[must_use]
@@ -140,7 +141,7 @@ impl Plan {
         let flips = assumptions == Assumptions::BitsFlipped;
         let link = |random: &mut Random, delay| Link::draw(random, delay, flips);
         let mut clock = |broken: i16, wraps: bool| {
-            let drift = random.below(2 * DRIFT.unsigned_abs() as u64 + 1) as i16 - DRIFT;
+            let drift = random.below(2 * u64::from(DRIFT.unsigned_abs()) + 1) as i16 - DRIFT;
             let kept = assumptions != Assumptions::ClocksBroken;
             let near_wrap = wraps && random.chance(0.3);
             let offset = if near_wrap { WRAP - random.below(2_000_000) } else { random.below(1 << 36) };

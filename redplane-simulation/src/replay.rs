@@ -16,7 +16,7 @@ use redplane_simulation::history::Micros;
 use redplane_simulation::picture::Picture;
 use redplane_simulation::plan::NODES;
 use redplane_simulation::run::{AppName, Setting, run_one};
-use redplane_simulation::{Outcome, Plan, counter_app};
+use redplane_simulation::{Outcome, Plan, counter};
 
 /// Microseconds that a picture shows, if not told otherwise: most of them before the failure.
 const WINDOW: Micros = 20_000;
@@ -49,7 +49,7 @@ impl Options {
     /// Runs a seed, and writes what was asked for.
     pub(crate) fn run(&self, setting: &Setting, seed: u64) -> anyhow::Result<Outcome> {
         let schema = match setting.app_of(seed) {
-            AppName::Counter => schema::<counter_app::App>(),
+            AppName::Counter => schema::<counter::App>(),
             AppName::Nat => schema::<apps::nat::App>(),
         };
         let plan = Plan::new(seed, setting.assumptions);
@@ -60,7 +60,8 @@ impl Options {
         };
         let from = self.svg_from.unwrap_or(failed_at.saturating_sub(self.svg_window * 3 / 4));
         let until = from + self.svg_window;
-        let picture = Rc::new(RefCell::new(Picture::new(schema, from, until, plan.switches as u8, NODES as u8)));
+        let picture =
+            Rc::new(RefCell::new(Picture::new(schema, from, until, plan.switches as u8, NODES as u8)));
         let capture = match &self.pcapng {
             Some(path) => {
                 let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
@@ -74,7 +75,8 @@ impl Options {
             println!("{plan:#?}");
         }
         let tap = {
-            let (picture, capture, broken, trace) = (picture.clone(), capture.clone(), broken.clone(), self.trace);
+            let (picture, capture, broken, trace) =
+                (picture.clone(), capture.clone(), broken.clone(), self.trace);
             Box::new(move |now: Micros, event: &Event<'_>| {
                 picture.borrow_mut().add(now, event);
                 let written = capture.borrow_mut().as_mut().map(|capture| capture.write(now, event));

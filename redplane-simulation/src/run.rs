@@ -66,9 +66,18 @@ pub fn run_one(setting: &Setting, seed: u64, tap: Option<Tap>) -> Outcome {
     let result = panic::catch_unwind(AssertUnwindSafe(|| with_mutant(setting.mutant, run)));
     result.unwrap_or_else(|payload| {
         let words = payload.downcast_ref::<String>().map(String::as_str);
-        let text = words.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("it panicked").to_owned();
+        let text =
+            words.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("it panicked").to_owned();
         let finding = Some(Finding { check: Check::Panic, at: 0, text });
-        Outcome { seed, events: 0, micros: 0, hash: 0, finding, stale_read: None, sometimes: Sometimes::default() }
+        Outcome {
+            seed,
+            events: 0,
+            micros: 0,
+            hash: 0,
+            finding,
+            stale_read: None,
+            sometimes: Sometimes::default(),
+        }
     })
 }
 

@@ -9,16 +9,16 @@
 //! First hosts send and things fail; then faults stop, and what is left must be whole again. Where a packet comes to a
 //! switch it goes into the history, and where it leaves one it comes out.
 
-mod fault;
 mod fabric;
+mod fault;
 mod verdict;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use redplane_protocol::ChainMessage;
 use redplane_protocol::chain::Content;
 use redplane_protocol::wire::Kind;
-use redplane_protocol::ChainMessage;
 use redplane_sdk::net::Random;
 
 use crate::event::{Event, Loss, PLACES, Place, Tap};
@@ -195,7 +195,9 @@ impl<W: Workload> Simulation<W> {
 
     fn perform(&mut self, task: Task) {
         match task {
-            Task::Arrive { from, to, port, sent, frame, loss } => self.arrive(from, to, port, sent, frame, loss),
+            Task::Arrive { from, to, port, sent, frame, loss } => {
+                self.arrive(from, to, port, sent, frame, loss);
+            }
             Task::Hosts => self.hosts(),
             Task::Fault(fault) => self.fail(fault),
         }
@@ -240,7 +242,9 @@ impl<W: Workload> Simulation<W> {
                 Some(head) => {
                     // A switch may not have heard of a new head yet.
                     let late = !self.calm && self.random.below(20) == 0;
-                    if self.plan.rates.forge.is_some() && frame.get(HEADERS_LEN + KIND_AT) == Some(&(Kind::Write as u8)) {
+                    if self.plan.rates.forge.is_some()
+                        && frame.get(HEADERS_LEN + KIND_AT) == Some(&(Kind::Write as u8))
+                    {
                         self.last_write = Some(frame.clone());
                     }
                     let node = if late { self.random.below(NODES as u64) as u8 } else { head.0 as u8 };
@@ -292,7 +296,15 @@ impl<W: Workload> Simulation<W> {
         }
     }
 
-    fn arrive(&mut self, from: Place, to: Place, port: u16, sent: Micros, frame: Vec<u8>, loss: Option<Loss>) {
+    fn arrive(
+        &mut self,
+        from: Place,
+        to: Place,
+        port: u16,
+        sent: Micros,
+        frame: Vec<u8>,
+        loss: Option<Loss>,
+    ) {
         let dead = match to {
             Place::Switch(at) => !self.switches[usize::from(at)].alive,
             Place::Node(at) => !self.store.is_alive(at),
@@ -303,19 +315,19 @@ impl<W: Workload> Simulation<W> {
         self.show(from, to, sent, loss, &frame);
         match (loss, to, from) {
             (Some(_), ..) | (None, Place::Hosts, _) => {}
-            (None, Place::Switch(at), _) => self.to_switch(usize::from(at), port, frame),
+            (None, Place::Switch(at), _) => self.give_switch(usize::from(at), port, frame),
             (None, Place::Node(at), Place::Node(from)) => {
-                self.store.from_node(at, from, &frame, self.now);
+                self.store.receive_from_node(at, from, &frame, self.now);
                 self.send_of_store();
             }
             (None, Place::Node(at), _) => {
-                self.store.from_switch(at, &frame, self.now);
+                self.store.receive_from_switch(at, &frame, self.now);
                 self.send_of_store();
             }
         }
     }
 
-    fn to_switch(&mut self, at: usize, port: u16, frame: Vec<u8>) {
+    fn give_switch(&mut self, at: usize, port: u16, frame: Vec<u8>) {
         let now = self.now;
         if let Some(pause) = &mut self.switches[at].pause {
             if pause.inbox.len() < INBOX_MAX {

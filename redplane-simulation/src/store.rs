@@ -66,7 +66,7 @@ impl StoreUnit {
         Time(self.clock.read(Time(now)))
     }
 
-    pub(crate) fn from_switch(&mut self, node: u8, frame: &[u8], now: Micros) {
+    pub(crate) fn receive_from_switch(&mut self, node: u8, frame: &[u8], now: Micros) {
         let time = self.time(now);
         if let Some((datagram, payload)) = Datagram::parse(frame) {
             let from = SocketAddrV4::new(datagram.src.0, datagram.src.1);
@@ -75,7 +75,7 @@ impl StoreUnit {
         self.schedule(now);
     }
 
-    pub(crate) fn from_node(&mut self, node: u8, from: u8, bytes: &[u8], now: Micros) {
+    pub(crate) fn receive_from_node(&mut self, node: u8, from: u8, bytes: &[u8], now: Micros) {
         let time = self.time(now);
         self.store.handle_chain(NodeId(node.into()), NodeId(from.into()), bytes, time);
         self.schedule(now);
@@ -104,7 +104,8 @@ impl StoreUnit {
         let (to, bytes) = match transmit.to {
             StoreDestination::Node(to) => (Place::Node(to.0 as u8), transmit.bytes),
             StoreDestination::Switch(to) => {
-                let at = (0..SWITCHES_MAX).find(|at| switch::address(*at) == *to.ip()).unwrap_or(SWITCHES_MAX);
+                let at =
+                    (0..SWITCHES_MAX).find(|at| switch::address(*at) == *to.ip()).unwrap_or(SWITCHES_MAX);
                 let src = (switch::shard_address(0), to.port());
                 let datagram = Datagram { src, dst: (*to.ip(), to.port()), identification: 0 };
                 (Place::Switch(at as u8), datagram.to_frame(&transmit.bytes))
@@ -122,7 +123,8 @@ impl StoreUnit {
     }
 
     fn is_full(&self, shard: u16, node: u8, now: Micros) -> bool {
-        let died_lately = self.died_at[usize::from(node)].is_some_and(|at| now < at + self.detection + LISTED);
+        let died_lately =
+            self.died_at[usize::from(node)].is_some_and(|at| now < at + self.detection + LISTED);
         let id = NodeId(node.into());
         let role = self.store.role(shard, id);
         let serves = role.is_some_and(|role| role != Role::Joining);
@@ -173,7 +175,8 @@ impl StoreUnit {
             let members = self.store.members(shard).to_vec();
             for generation in [u32::MAX / 2, u32::MAX - UNTIL_WRAP] {
                 let content = Content::Update { confirm: 0, records: Vec::new(), reply: None };
-                let message = ChainMessage { shard, epoch: 1, generation: Serial(generation), content }.to_vec();
+                let message =
+                    ChainMessage { shard, epoch: 1, generation: Serial(generation), content }.to_vec();
                 for pair in members.windows(2) {
                     self.store.handle_chain(pair[1], pair[0], &message, now);
                 }

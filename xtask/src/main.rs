@@ -1,6 +1,9 @@
 //! The project's own chores: `cargo xtask <chore>`.
 
 mod codegen;
+mod model;
+mod simulate;
+mod spawn;
 
 use std::path::{Path, PathBuf};
 
@@ -23,11 +26,40 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Search every state of the replication protocol within bounds.
+    Model {
+        /// Only this scope; may be repeated. `cargo run --release -p redplane-model -- scopes` lists them.
+        #[arg(long)]
+        scope: Vec<String>,
+        /// The long scopes too.
+        #[arg(long)]
+        long: bool,
+        /// Instead, switch each known defect on, and look whether it is found.
+        #[arg(long, conflicts_with_all = ["scope", "long"])]
+        mutants: bool,
+    },
+    /// Run the whole system from seeds, and check everything that comes out.
+    #[command(disable_help_flag = true)]
+    Simulate {
+        /// For the simulation; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Let the simulation find every defect that is put into the protocol.
+    #[command(disable_help_flag = true)]
+    Mutants {
+        /// For the simulation's `mutants`; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().chore {
         Chore::Codegen { check } => codegen::run(&root()?, check),
+        Chore::Simulate { arguments } => simulate::run(&root()?, &arguments),
+        Chore::Mutants { arguments } => simulate::mutants(&root()?, &arguments),
+        Chore::Model { scope, long, mutants } => model::run(&root()?, &scope, long, mutants),
     }
 }
 

@@ -5,9 +5,9 @@ use redplane_sdk::app;
 
 use super::{Simulation, Task};
 use crate::event::{PLACES, Place};
+use crate::frame::Datagram;
 use crate::history::Micros;
 use crate::link::STRAGGLER_MAX;
-use crate::frame::Datagram;
 use crate::plan::{Assumptions, NODES, OUTAGE_MAX};
 use crate::switch::{self, Pause};
 use crate::workload::{Workload, port};
@@ -155,7 +155,10 @@ impl<W: Workload> Simulation<W> {
             unit.pause = Some(Pause { since: self.now, clock_stops, inbox: Vec::new() });
             unit.deadline = Micros::MAX;
             self.sometimes.switches_paused += 1;
-            self.tell(Place::Switch(at as u8), if clock_stops { "stands still, its clock too" } else { "stands still" });
+            self.tell(
+                Place::Switch(at as u8),
+                if clock_stops { "stands still, its clock too" } else { "stands still" },
+            );
             self.at(until, Task::Fault(Fault::ResumeSwitch(at)));
         }
     }
@@ -171,7 +174,7 @@ impl<W: Workload> Simulation<W> {
         unit.schedule(now);
         self.tell(Place::Switch(at as u8), "goes on");
         for (port, frame) in pause.inbox {
-            self.to_switch(at, port, frame);
+            self.give_switch(at, port, frame);
         }
     }
 
@@ -187,7 +190,10 @@ impl<W: Workload> Simulation<W> {
     fn lose_node(&mut self, by_suspicion: bool) {
         let at = self.random.below(NODES as u64) as u8;
         let back = self.now + 1 + self.random.below(self.plan.node_outage);
-        if !self.store.is_alive(at) || self.store.suspected[usize::from(at)] || !self.store.can_lose(at, self.now) {
+        if !self.store.is_alive(at)
+            || self.store.suspected[usize::from(at)]
+            || !self.store.can_lose(at, self.now)
+        {
             return;
         }
         if by_suspicion {

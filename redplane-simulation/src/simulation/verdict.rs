@@ -67,10 +67,12 @@ impl<W: Workload> Simulation<W> {
             let copies: Vec<_> = members.iter().map(|node| store.record(*node, W::App::ID, &key)).collect();
             let Some(first) = copies.first() else { continue };
             if let Some((at, _)) = copies.iter().enumerate().find(|(_, copy)| *copy != first) {
-                finding = Some(format!("key {key:?}: {first:?} at the head, {:?} at {}", copies[at], members[at]));
+                finding =
+                    Some(format!("key {key:?}: {first:?} at the head, {:?} at {}", copies[at], members[at]));
             }
             let value = first.map(|record| record.value.as_slice());
-            finding = finding.or_else(|| Some(format!("key {key:?}: {}", self.workload.durable(&key, value)?)));
+            finding =
+                finding.or_else(|| Some(format!("key {key:?}: {}", self.workload.durable(&key, value)?)));
         }
         if let Some(text) = finding {
             self.found(Check::Durable, text);
@@ -93,7 +95,8 @@ impl<W: Workload> Simulation<W> {
         }
         self.sometimes.take_store(&self.store.store.statistics());
         let found = [history, self.finding.take()];
-        let finding: BTreeSet<_> = found.into_iter().flatten().map(|found| (found.check, found.at, found.text)).collect();
+        let finding: BTreeSet<_> =
+            found.into_iter().flatten().map(|found| (found.check, found.at, found.text)).collect();
         let first = finding.into_iter().next();
         Outcome {
             seed: self.plan.seed,

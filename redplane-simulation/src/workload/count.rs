@@ -8,8 +8,8 @@ use redplane_sdk::App;
 use redplane_sdk::net::Random;
 
 use super::{Outgoing, Workload, port};
+use crate::app::counter;
 use crate::checker::{self, Violation};
-use crate::counter::counter;
 use crate::finding::{Check, Finding};
 use crate::frame::{Datagram, PacketId};
 use crate::history::{History, Intent, Micros, Shown};
@@ -124,7 +124,9 @@ impl Workload for Count {
     }
 
     fn entered(&mut self, _: u16, frame: &[u8], now: Micros) {
-        let (Some((datagram, _)), Some(packet)) = (Datagram::parse(frame), PacketId::of(frame)) else { return };
+        let (Some((datagram, _)), Some(packet)) = (Datagram::parse(frame), PacketId::of(frame)) else {
+            return;
+        };
         let ask = datagram.dst.1;
         let intent = Intent { creates: ask != ask::PEEK, writes: ask != ask::PEEK && ask != ask::SHOW };
         if let Some(history) = self.histories.get_mut(&u32::from(datagram.dst.0).wrapping_sub(FIRST_KEY)) {
@@ -140,7 +142,9 @@ impl Workload for Count {
     }
 
     fn left(&mut self, _: u16, frame: &[u8], now: Micros) {
-        let (Some((datagram, _)), Some(packet)) = (Datagram::parse(frame), PacketId::of(frame)) else { return };
+        let (Some((datagram, _)), Some(packet)) = (Datagram::parse(frame), PacketId::of(frame)) else {
+            return;
+        };
         let value = (datagram.src.1 != 0).then_some(u32::from(datagram.identification));
         let shown = Shown { packet, at: now, value, wrote: datagram.dst.1 == ask::COUNT };
         if let Some(history) = self.histories.get_mut(&u32::from(datagram.dst.0).wrapping_sub(FIRST_KEY)) {
@@ -155,14 +159,18 @@ impl Workload for Count {
 
     fn durable(&self, key: &[u8], value: Option<&[u8]>) -> Option<String> {
         let shown = self.histories.get(&Count::key(key))?.shown.last()?.value;
-        let held = value.and_then(|value| value.try_into().ok()).map(|value| u32::from(u16::from_be_bytes(value)));
+        let held =
+            value.and_then(|value| value.try_into().ok()).map(|value| u32::from(u16::from_be_bytes(value)));
         (held < shown).then(|| format!("{shown:?} was shown last, {held:?} is kept"))
     }
 
     fn unanswered(&self) -> Option<String> {
         let first = self.probes.first()?;
         let key = Ipv4Addr::from(FIRST_KEY + self.key_of.get(first.0 as usize)?);
-        Some(format!("{} packets did not get out though nothing failed, {first} to {key} first", self.probes.len()))
+        Some(format!(
+            "{} packets did not get out though nothing failed, {first} to {key} first",
+            self.probes.len()
+        ))
     }
 
     fn check(&self, plan: &Plan) -> Option<Finding> {

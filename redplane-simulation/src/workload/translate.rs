@@ -134,10 +134,16 @@ impl Workload for Translate {
     fn repeated(&mut self, _: PacketId) {}
 
     fn left(&mut self, port: u16, frame: &[u8], now: Micros) {
-        let (Some((datagram, _)), Some(packet)) = (Datagram::parse(frame), PacketId::of(frame)) else { return };
+        let (Some((datagram, _)), Some(packet)) = (Datagram::parse(frame), PacketId::of(frame)) else {
+            return;
+        };
         let Some(known_by) = self.packets.get(packet.0 as usize).copied() else { return };
         self.probes.remove(&packet);
-        if port == port::FAR { self.see(known_by, datagram.src, now) } else { self.see(datagram.dst, known_by, now) }
+        if port == port::FAR {
+            self.see(known_by, datagram.src, now);
+        } else {
+            self.see(datagram.dst, known_by, now);
+        }
     }
 
     fn keys(&self) -> Vec<Vec<u8>> {
@@ -158,7 +164,10 @@ impl Workload for Translate {
     fn unanswered(&self) -> Option<String> {
         let first = self.probes.first()?;
         let about = self.packets.get(first.0 as usize)?;
-        Some(format!("{} packets did not get out though nothing failed, {first} about {about:?} first", self.probes.len()))
+        Some(format!(
+            "{} packets did not get out though nothing failed, {first} about {about:?} first",
+            self.probes.len()
+        ))
     }
 
     fn check(&self, _: &Plan) -> Option<Finding> {
