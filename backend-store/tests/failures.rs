@@ -243,3 +243,58 @@ fn settings_are_checked() {
     assert_eq!(refused(settings(0, 1)), Some(SettingsError::Nodes { nodes: 0 }));
     assert_eq!(refused(settings(1, 0)), Some(SettingsError::Shards { shards: 0 }));
 }
+
+#[test]
+fn a_node_that_is_back_before_its_death_was_noticed_does_not_serve_from_nothing() {
+    let mut world = World::new(settings(3, 1));
+    write_some(&mut world, KEY, 5);
+    world.store.kill(NodeId(2), world.now);
+    world.advance(Duration::from_millis(10));
+    world.store.kill(NodeId(0), world.now);
+    world.store.join(NodeId(0), world.now).expect("it was dead");
+    world.advance(Duration::from_millis(25));
+    assert_eq!(world.store.head(0), Some(NodeId(0)), "only the death of node 2 was noticed");
+    assert!(world.lease(2, KEY, 0).is_none(), "node 0 has nothing, and knows nothing of a configuration");
+    world.advance(SETTLE);
+    assert!(world.store.is_settled());
+    assert_eq!(world.store.members(0), [NodeId(1), NodeId(0)]);
+    assert_everywhere(&world, KEY, 5);
+}
+
+#[test]
+fn a_copy_is_not_complete_because_its_sender_has_nothing() {
+    let mut world = World::new(settings(3, 1));
+    let version = write_some(&mut world, KEY, 5);
+    world.store.kill(NodeId(2), world.now);
+    world.advance(Duration::from_millis(20));
+    world.store.kill(NodeId(1), world.now);
+    world.store.join(NodeId(1), world.now).expect("it was dead");
+    world.advance(Duration::from_millis(15));
+    world.store.join(NodeId(2), world.now).expect("it was dead");
+    assert_eq!(world.store.members(0), [NodeId(0), NodeId(1), NodeId(2)]);
+    let next = Version { sequence: version.sequence.next(), ..version };
+    assert!(world.write(1, KEY, next, 6).is_none(), "node 1 is in the chain's way");
+    assert_eq!(world.store.role(0, NodeId(2)), Some(Role::Joining));
+    world.advance(SETTLE);
+    assert!(world.store.is_settled());
+    assert_everywhere(&world, KEY, 6);
+}
+
+#[test]
+fn a_node_that_is_taken_for_dead_changes_nothing_and_comes_back_empty() {
+    for suspect in [0, 1, 2].map(NodeId) {
+        let mut world = World::new(settings(3, 1));
+        let version = write_some(&mut world, KEY, 2);
+        assert!(world.store.suspect(suspect, world.now));
+        assert!(!world.store.suspect(suspect, world.now), "suspected already");
+        assert!(!world.store.members(0).contains(&suspect) && world.store.is_alive(suspect));
+        let next = Version { sequence: version.sequence.next(), ..version };
+        assert!(world.write(1, KEY, next, 3).is_some(), "the others go on at once");
+        assert_eq!(value_at(&world, suspect, KEY), Some(2), "it has not heard of it");
+        world.store.reinstate(suspect, world.now);
+        world.advance(SETTLE);
+        assert!(world.store.is_settled());
+        assert_eq!(world.store.members(0).last(), Some(&suspect));
+        assert_everywhere(&world, KEY, 3);
+    }
+}

@@ -119,7 +119,7 @@ impl Picture {
     }
 }
 
-const STYLE: &str = ".paper{fill:#fff}text{font:10px monospace;fill:#222}.title,.name{font-weight:bold;font-size:12px}\
+const STYLE: &str = ".paper{fill:#fff}text{font:10px monospace;fill:#222;paint-order:stroke;stroke:#fff;stroke-width:3px}.title,.name{font-weight:bold;font-size:12px}\
 .name{text-anchor:middle}.time{fill:#888}.life{stroke:#ccc}line{marker-end:url(#arrow)}.life{marker-end:none}\
 line.message{stroke:#1f4e9c}line.chain{stroke:#6b8f23}line.packet{stroke:#555}line.lost{stroke:#c33;stroke-dasharray:5 3}\
 text.lost,text.fault{fill:#c33}circle.fault{fill:#c33}";
