@@ -45,7 +45,7 @@ enum Command {
 }
 
 /// What a search may take, in seconds, if nothing else is said.
-const SECONDS: u64 = 60;
+const SECONDS: u64 = 300;
 /// The same for long searches.
 const SECONDS_LONG: u64 = 600;
 

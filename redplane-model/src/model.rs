@@ -7,7 +7,6 @@ use redplane_protocol::mutant::{self, Mutant};
 use redplane_protocol::{Kind, NodeId};
 use stateright::{Model, Property};
 
-use crate::clock;
 use crate::history::Operation;
 use crate::recovery;
 use crate::scope::{Progress, Scope};
@@ -341,7 +340,7 @@ pub(crate) fn deliveries(state: &State, double: bool, actions: &mut Vec<Action>)
             }
         };
         match &**datagram {
-            Datagram::ToStore { .. } => {
+            Datagram::Request { .. } => {
                 let heads = state.nodes.iter().flatten().filter(|node| node.is_head());
                 heads.for_each(|node| deliver(Some(node.id())));
             }
@@ -435,6 +434,3 @@ fn is_owned(state: &State) -> bool {
     let head = state.configuration.head().and_then(|head| state.node(head));
     head.and_then(|head| head.record(SCHEMA.app, &[0])).is_some_and(|record| record.owner.is_some())
 }
-
-/// How many steps a lease takes to end everywhere.
-pub(crate) const LEASE_STEPS: u8 = clock::STORE_STEPS as u8;

@@ -22,7 +22,8 @@ pub enum Hunt {
 /// The scopes in which a defect shows, the likeliest first.
 const fn scopes(mutant: Mutant) -> &'static [&'static str] {
     match mutant {
-        Mutant::LeaseNeverEnds | Mutant::LeaseFromArrival | Mutant::LateAnswerExtends => &["lease"],
+        Mutant::LeaseNeverEnds => &["death"],
+        Mutant::LeaseFromArrival | Mutant::LateAnswerExtends => &["lease"],
         Mutant::RecallLeavesGeneration
         | Mutant::GrantWithoutTicket
         | Mutant::SameGenerationAfterOverwrite => &["slots"],

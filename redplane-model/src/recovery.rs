@@ -5,12 +5,12 @@ use std::ops::ControlFlow;
 use redplane_protocol::mutant::Mutant;
 
 use crate::history::Operation;
-use crate::model::{self, Action, LEASE_STEPS};
+use crate::model::{self, Action};
 use crate::scope::Scope;
 use crate::world::{Sighting, State};
 
-/// Most rounds that an answer may take: somebody's whole lease, one that was granted meanwhile, and one to spare.
-const ROUNDS_MAX: u8 = 3 * LEASE_STEPS;
+/// Most leases that an answer may take: somebody's, one that was granted meanwhile, and one to spare.
+const LEASES_MAX: u8 = 3;
 
 /// Most packets that it may take until one leaves. A slot may hold a generation that a lost or late request of the same
 /// switch has fenced; the first packet finds that out, and is refused.
@@ -58,7 +58,7 @@ fn answered(scope: &Scope, mutant: Option<Mutant>, mut state: State, switch: u8,
     state.left.packets += 1;
     let packet = Action::Inject { switch, key, operation: Operation::Increment };
     state = model::apply(scope, mutant, &state, packet);
-    for _ in 0..ROUNDS_MAX {
+    for _ in 0..LEASES_MAX * scope.lease_steps {
         let Some((after, is_refused)) = rest(scope, mutant, state) else { return Answer::None };
         if after.histories[usize::from(key)].answered > before {
             return Answer::Released(after);

@@ -3,6 +3,7 @@
 //! Every budget makes the space of states finite; a scope is complete when all of it was visited. Loss has no budget and
 //! no action: a message that is lost is one that is never delivered.
 
+use crate::clock::Pace;
 use crate::history::Operation;
 use crate::world::Sighting;
 
@@ -38,6 +39,8 @@ pub struct Scope {
     pub duplicates: u8,
     /// Rounds in which every clock takes a step.
     pub rounds: u8,
+    /// Steps of a lease at the store's clock; one fewer at a switch's.
+    pub lease_steps: u8,
     /// How often a switch loses all and boots again.
     pub reboots: u8,
     /// How many switches die for good.
@@ -84,6 +87,7 @@ const PLAIN: Scope = Scope {
     operations: &[Increment, Read],
     duplicates: 0,
     rounds: 0,
+    lease_steps: 2,
     reboots: 0,
     deaths: 0,
     crashes: 0,
@@ -121,12 +125,36 @@ pub const SCOPES: &[Scope] = &[
     },
     Scope {
         name: "lease",
-        about: "leases that end, are renewed, and come late, at two switches; one may die for good",
+        about: "leases that end and come late, at two switches",
         switches: 2,
         packets: 2,
+        rounds: 2,
+        in_flight_max: 4,
+        expected: &[Sighting::Recall, Sighting::Retransmission, Sighting::LeaseRanOut],
+        ..PLAIN
+    },
+    Scope {
+        name: "renewal",
+        about: "leases that are renewed",
+        switches: 2,
+        packets: 2,
+        operations: &[Read],
+        lease_steps: 3,
         rounds: 4,
+        in_flight_max: 4,
+        expected: &[Sighting::Recall, Sighting::Renewal, Sighting::LeaseRanOut],
+        ..PLAIN
+    },
+    Scope {
+        name: "death",
+        about: "a switch dies for good, and another waits for its lease",
+        switches: 2,
+        packets: 2,
+        operations: &[Increment],
+        rounds: 2,
         deaths: 1,
-        expected: &[Sighting::Recall, Sighting::Renewal, Sighting::Retransmission, Sighting::LeaseRanOut],
+        in_flight_max: 3,
+        expected: &[Sighting::Recall, Sighting::LeaseRanOut],
         ..PLAIN
     },
     Scope {
@@ -177,8 +205,9 @@ pub const SCOPES: &[Scope] = &[
         switches: 2,
         operations: &[Increment],
         crashes: 1,
-        rounds: 3,
-        expected: &[Sighting::Failover, Sighting::LeaseRanOut],
+        rounds: 1,
+        in_flight_max: 5,
+        expected: &[Sighting::Failover, Sighting::Recall],
         ..PLAIN
     },
     Scope {
@@ -201,6 +230,7 @@ pub const SCOPES: &[Scope] = &[
         crashes: 1,
         suspicions: 1,
         joins: 1,
+        in_flight_max: 5,
         expected: &[Sighting::Failover, Sighting::Joined],
         ..PLAIN
     },
@@ -221,7 +251,7 @@ pub const SCOPES: &[Scope] = &[
         nodes: 2,
         packets: 2,
         operations: &[Increment],
-        rounds: 3,
+        rounds: 2,
         idle_steps: Some(0),
         expected: &[Sighting::Deletion],
         ..PLAIN
@@ -248,6 +278,44 @@ pub const SCOPES: &[Scope] = &[
         ..PLAIN
     },
     Scope {
+        name: "drain",
+        about: "a switch gives back what it holds, and sweeps",
+        switches: 2,
+        packets: 2,
+        rounds: 1,
+        drains: 1,
+        sweeps: true,
+        in_flight_max: 4,
+        expected: &[Sighting::Recall],
+        ..PLAIN
+    },
+    Scope {
+        name: "failover-long",
+        about: "a head crashes while leases run out",
+        nodes: 2,
+        packets: 2,
+        switches: 2,
+        crashes: 1,
+        rounds: 2,
+        in_flight_max: 4,
+        long: true,
+        expected: &[Sighting::Failover, Sighting::LeaseRanOut],
+        ..PLAIN
+    },
+    Scope {
+        name: "lease-long",
+        about: "leases that end, are renewed, and come late; a switch may die for good",
+        switches: 2,
+        packets: 3,
+        lease_steps: 3,
+        rounds: 4,
+        deaths: 1,
+        in_flight_max: 4,
+        long: true,
+        expected: &[Sighting::Recall, Sighting::Renewal, Sighting::LeaseRanOut],
+        ..PLAIN
+    },
+    Scope {
         name: "long",
         about: "everything at once: two switches, two keys in one slot, two nodes, a crash, a reboot, a doubled message",
         switches: 2,
@@ -263,6 +331,12 @@ pub const SCOPES: &[Scope] = &[
         ..PLAIN
     },
 ];
+
+impl Scope {
+    pub(crate) fn pace(&self) -> Pace {
+        Pace { lease_steps: self.lease_steps }
+    }
+}
 
 /// The scope of that name.
 #[must_use]

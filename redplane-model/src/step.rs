@@ -43,13 +43,13 @@ impl Step<'_> {
     /// A datagram arrives; one to the store at a node that takes itself for the head.
     pub(crate) fn deliver(&mut self, datagram: &Datagram, head: Option<NodeId>) {
         match datagram {
-            Datagram::ToSwitch { switch, bytes } => self.switch_receives(*switch, bytes),
-            Datagram::ToStore { from, bytes } => {
+            Datagram::Answer { switch, bytes } => self.switch_receives(*switch, bytes),
+            Datagram::Request { from, bytes } => {
                 if let Some(head) = head {
                     self.store_receives(head, *from, bytes);
                 }
             }
-            Datagram::ToNode { from, to, bytes } => {
+            Datagram::Chain { from, to, bytes } => {
                 let (from, now) = (*from, self.state.store_now());
                 self.with_node(*to, |node| node.handle_chain(from, bytes, now));
             }
@@ -162,7 +162,7 @@ impl Step<'_> {
             port: PORT,
         };
         let bytes = Message { header, key: &[0], value: &[77], frame: &[] }.to_vec();
-        self.state.send(Datagram::ToStore { from: address(OUTSIDER), bytes }, self.mutant);
+        self.state.send(Datagram::Request { from: address(OUTSIDER), bytes }, self.mutant);
     }
 
     fn process(&mut self, switch: u8, key: u8, frame: &[u8]) {
@@ -196,7 +196,7 @@ impl Step<'_> {
 
     fn request(&mut self, switch: u8, header: Header, key: u8, value: u8, frame: &[u8]) {
         let bytes = Message { header, key: &[key], value: &[value], frame }.to_vec();
-        self.state.send(Datagram::ToStore { from: address(switch), bytes }, self.mutant);
+        self.state.send(Datagram::Request { from: address(switch), bytes }, self.mutant);
     }
 
     fn switch_receives(&mut self, switch: u8, bytes: &[u8]) {
@@ -235,7 +235,7 @@ impl Step<'_> {
     /// Whether a write of this switch for another key is on its way to the store.
     fn write_under_way(&self, switch: u8, key: u8) -> bool {
         self.state.network.iter().any(|datagram| match &**datagram {
-            Datagram::ToStore { from, bytes } if switch_at(*from) == switch => {
+            Datagram::Request { from, bytes } if switch_at(*from) == switch => {
                 let message = Message::parse(bytes, &SCHEMA).ok();
                 message.is_some_and(|message| message.header.kind == Kind::Write && message.key != [key])
             }
@@ -286,14 +286,14 @@ impl Step<'_> {
         for transmit in transmits {
             match transmit.to {
                 Destination::Node(to) => {
-                    let datagram = Datagram::ToNode { from: id, to, bytes: transmit.bytes };
+                    let datagram = Datagram::Chain { from: id, to, bytes: transmit.bytes };
                     self.state.send(datagram, self.mutant);
                 }
                 Destination::Switch(to) => {
                     sight(&mut self.state.seen, id, &before, &transmit.bytes);
                     let switch = switch_at(to);
                     if usize::from(switch) < self.state.switches.len() {
-                        let datagram = Datagram::ToSwitch { switch, bytes: transmit.bytes };
+                        let datagram = Datagram::Answer { switch, bytes: transmit.bytes };
                         self.state.send(datagram, self.mutant);
                     }
                 }

@@ -67,12 +67,12 @@ fn configuration(configuration: &Configuration) -> String {
 
 fn datagram(datagram: &Datagram, head: Option<NodeId>) -> String {
     match datagram {
-        Datagram::ToSwitch { switch, bytes } => format!("store → switch {switch}: {}", message(bytes)),
-        Datagram::ToStore { from, bytes } => {
+        Datagram::Answer { switch, bytes } => format!("store → switch {switch}: {}", message(bytes)),
+        Datagram::Request { from, bytes } => {
             let head = head.map_or(String::from("nobody"), |head| head.to_string());
             format!("switch {} → {head}: {}", switch_at(*from), message(bytes))
         }
-        Datagram::ToNode { from, to, bytes } => format!("{from} → {to}: {}", chain_message(bytes)),
+        Datagram::Chain { from, to, bytes } => format!("{from} → {to}: {}", chain_message(bytes)),
     }
 }
 

@@ -12,7 +12,7 @@ use redplane_protocol::{
     Shard, SlotTable, SwitchIdentity, Ticks, Time, TypedCreator, Version,
 };
 
-use crate::clock;
+use crate::clock::{self, Pace};
 use crate::history::History;
 use crate::scope::Scope;
 use crate::shared::Shared;
@@ -90,6 +90,7 @@ pub(crate) struct Switch {
     pub(crate) table: Shared<SlotTable<u8, u8>>,
     pub(crate) incarnation: u16,
     pub(crate) clock: u8,
+    pub(crate) pace: Pace,
     /// No packet came in yet.
     pub(crate) unused: bool,
     pub(crate) dead: bool,
@@ -97,7 +98,7 @@ pub(crate) struct Switch {
 
 impl Switch {
     pub(crate) fn now(&self) -> Ticks {
-        clock::switch_time(self.clock)
+        self.pace.switch_time(self.clock)
     }
 
     pub(crate) fn in_use(&self) -> bool {
@@ -112,9 +113,12 @@ impl Switch {
 /// A datagram under way.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum Datagram {
-    ToSwitch { switch: u8, bytes: Vec<u8> },
-    ToStore { from: SocketAddrV4, bytes: Vec<u8> },
-    ToNode { from: NodeId, to: NodeId, bytes: Vec<u8> },
+    /// From the store to a switch.
+    Answer { switch: u8, bytes: Vec<u8> },
+    /// From a switch, or whoever has that address, to the store.
+    Request { from: SocketAddrV4, bytes: Vec<u8> },
+    /// From a node to another.
+    Chain { from: NodeId, to: NodeId, bytes: Vec<u8> },
 }
 
 /// What is left of each budget, except time.
@@ -138,6 +142,7 @@ pub struct State {
     /// By number; `None` if it crashed, or never was.
     pub(crate) nodes: Vec<Option<Shared<Node>>>,
     pub(crate) store_clock: u8,
+    pub(crate) pace: Pace,
     pub(crate) configuration: Shared<Configuration>,
     /// In order; equal ones as often as they are under way.
     pub(crate) network: Vec<Shared<Datagram>>,
@@ -187,6 +192,7 @@ impl State {
             table: Shared::new(table(scope, switch, 0)),
             incarnation: 0,
             clock: 0,
+            pace: scope.pace(),
             unused: true,
             dead: false,
         });
@@ -194,6 +200,7 @@ impl State {
             switches: switches.collect(),
             nodes,
             store_clock: 0,
+            pace: scope.pace(),
             configuration: Shared::new(configuration),
             network: Vec::new(),
             histories: (0..scope.keys).map(|_| Shared::new(History::new())).collect(),
@@ -214,7 +221,7 @@ impl State {
     }
 
     pub(crate) fn store_now(&self) -> Time {
-        clock::store_time(self.store_clock)
+        self.pace.store_time(self.store_clock)
     }
 
     pub(crate) fn node(&self, id: NodeId) -> Option<&Shared<Node>> {
@@ -238,14 +245,14 @@ impl State {
 
     fn is_of_use(&self, datagram: &Datagram, mutant: Option<Mutant>) -> bool {
         match datagram {
-            Datagram::ToStore { .. } => true,
-            Datagram::ToSwitch { switch, bytes } => {
+            Datagram::Request { .. } => true,
+            Datagram::Answer { switch, bytes } => {
                 let switch = &self.switches[usize::from(*switch)];
                 let Ok(header) = Header::parse(bytes) else { return false };
                 let is_recall = header.kind == redplane_protocol::Kind::Recall;
                 !switch.dead && (is_recall || header.identity.incarnation == switch.incarnation)
             }
-            Datagram::ToNode { to, bytes, .. } => {
+            Datagram::Chain { to, bytes, .. } => {
                 if mutant == Some(Mutant::StaleEpochAccepted) {
                     return true;
                 }
@@ -318,7 +325,8 @@ pub(crate) fn node(scope: &Scope, id: NodeId) -> Node {
 /// The store's side of the model's app.
 pub(crate) fn apps(scope: &Scope) -> Vec<Box<dyn Creator>> {
     // Forever is the largest time, whenever one adds it: no moment of traffic leaves a trace in the state.
-    let idle = scope.idle_steps.map_or(Duration::from_micros(u64::MAX), clock::store_steps);
+    let idle =
+        scope.idle_steps.map_or(Duration::from_micros(u64::MAX), |steps| scope.pace().store_steps(steps));
     let on_create: OnCreate = if scope.companions { create_with_companion } else { create };
     vec![Box::new(TypedCreator::new(SCHEMA, idle, on_create))]
 }
@@ -338,7 +346,7 @@ fn create_with_companion(key: &u8, records: &mut Creation<'_, u8, u8>) -> Result
 fn first_node(scope: &Scope, id: u16, configuration: &Configuration) -> Node {
     const FORMER: NodeId = NodeId(99);
     let mut node = node(scope, NodeId(id));
-    let now = clock::store_time(0);
+    let now = scope.pace().store_time(0);
     if scope.near_wrap {
         let members = vec![FORMER, NodeId(id)];
         node.reconfigure(Configuration { epoch: 1, members, joining: None }, now);
