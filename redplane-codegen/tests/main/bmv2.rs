@@ -42,7 +42,7 @@ fn missing() -> Option<String> {
 /// Runs the scenarios of a fixture with what is emitted for it now.
 fn run(case: &str) {
     if let Some(missing) = missing() {
-        println!("SKIPPED: {missing}");
+        crate::common::skipped(&missing);
         return;
     }
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bmv2_{case}"));

@@ -1,6 +1,13 @@
-//! Reading fixtures.
+//! Reading fixtures, and what is said of tests that cannot run.
+
+use std::io::Write;
 
 use redplane_codegen::{Diagnostics, ir};
+
+/// Says that a test has nothing to run with. Not by `println!`: the harness shows that of failed tests only.
+pub(crate) fn skipped(why: &str) {
+    writeln!(std::io::stderr(), "SKIPPED: {why}").expect("there is somewhere to say it");
+}
 
 /// Arguments and module of the first app in `source`.
 pub(crate) fn app_item(source: &str) -> (proc_macro2::TokenStream, syn::ItemMod) {

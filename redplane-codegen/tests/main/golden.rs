@@ -90,7 +90,7 @@ pub(crate) fn p4c(name: &str, program: &str) -> Option<(bool, String)> {
     let output =
         Command::new("p4c-bm2-ss").arg(&source).arg("-o").arg(scratch.join(format!("{name}.json"))).output();
     let Ok(output) = output else {
-        println!("SKIPPED: p4c-bm2-ss not found");
+        common::skipped("p4c-bm2-ss not found");
         return None;
     };
     Some((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))

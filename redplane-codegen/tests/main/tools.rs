@@ -135,7 +135,7 @@ fn tshark_reads_every_field_and_the_carried_frame() {
     tshark.arg("-X").arg(format!("lua_script:{}", script.display())).arg("-r").arg(&capture);
     tshark.args(["-T", "fields", "-E", "separator=;"]).args(fields.iter().flat_map(|field| ["-e", *field]));
     let Ok(output) = tshark.output() else {
-        println!("SKIPPED: tshark not found");
+        crate::common::skipped("tshark not found");
         return;
     };
     let said = String::from_utf8_lossy(&output.stderr);
