@@ -40,6 +40,8 @@ const fn scopes(mutant: Mutant) -> &'static [&'static str] {
         Mutant::GenerationRestarts => &["deletion"],
         Mutant::CompareWithoutWrap => &["wrap"],
         Mutant::SnapshotBeforeComplete => &[],
+        Mutant::FormerLifeTakesLease => &["reboot"],
+        Mutant::JoinerKeepsRecords => &["rejoin"],
     }
 }
 

@@ -115,6 +115,7 @@ pub const SCOPES: &[Scope] = &[
         keys: 2,
         packets: 3,
         duplicates: 1,
+        in_flight_max: 4,
         expected: &[
             Sighting::Recall,
             Sighting::FencedWrite,
@@ -230,7 +231,7 @@ pub const SCOPES: &[Scope] = &[
         crashes: 1,
         suspicions: 1,
         joins: 1,
-        in_flight_max: 5,
+        in_flight_max: 4,
         expected: &[Sighting::Failover, Sighting::Joined],
         ..PLAIN
     },

@@ -52,11 +52,15 @@ pub enum Mutant {
     CompareWithoutWrap,
     /// A snapshot is used before all of it has come.
     SnapshotBeforeComplete,
+    /// A request of another life of the owner's switch takes the lease over. (The rule until the model broke it.)
+    FormerLifeTakesLease,
+    /// A node that joins keeps the records it has. (The rule until the model broke it.)
+    JoinerKeepsRecords,
 }
 
 impl Mutant {
     /// Every defect, in the order of the specification.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::LeaseNeverEnds,
         Self::LeaseFromArrival,
         Self::LateAnswerExtends,
@@ -79,6 +83,8 @@ impl Mutant {
         Self::GenerationRestarts,
         Self::CompareWithoutWrap,
         Self::SnapshotBeforeComplete,
+        Self::FormerLifeTakesLease,
+        Self::JoinerKeepsRecords,
     ];
 
     /// Its name in commands and tables.
@@ -107,6 +113,8 @@ impl Mutant {
             Self::GenerationRestarts => "generation-restarts",
             Self::CompareWithoutWrap => "compare-without-wrap",
             Self::SnapshotBeforeComplete => "snapshot-before-complete",
+            Self::FormerLifeTakesLease => "former-life-takes-lease",
+            Self::JoinerKeepsRecords => "joiner-keeps-records",
         }
     }
 
@@ -136,6 +144,8 @@ impl Mutant {
             Self::GenerationRestarts => "a key deleted and made again begins with the first generation",
             Self::CompareWithoutWrap => "serial numbers are compared as plain numbers",
             Self::SnapshotBeforeComplete => "a snapshot is used before all of it has come",
+            Self::FormerLifeTakesLease => "another life of the owner's switch takes the lease over",
+            Self::JoinerKeepsRecords => "a node that joins keeps the records it has",
         }
     }
 

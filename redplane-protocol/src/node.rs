@@ -221,6 +221,7 @@ impl Node {
         }
         let is_member = self.configuration.members.contains(&self.id);
         let joins = self.configuration.joining == Some(self.id) && !self.is_head();
+        let joins = joins && !mutant::is(Mutant::JoinerKeepsRecords);
         if !is_member || joins {
             self.records.clear();
             self.forget_timers(&[Chore::Purge]);

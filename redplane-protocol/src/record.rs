@@ -187,6 +187,10 @@ impl Entry {
         }
         // Another life of the same switch is another switch. The request may be the late one of a former life, while the
         // present one holds the lease or is about to get it: only the switch can tell, so it is recalled as well.
+        let is_same_switch = owner.identity.switch == sender.identity.switch;
+        if mutant::is(Mutant::FormerLifeTakesLease) && is_same_switch {
+            return LeaseDecision::Next;
+        }
         if self.is_leased(now) { LeaseDecision::Wait } else { LeaseDecision::Next }
     }
 
