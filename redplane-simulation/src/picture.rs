@@ -86,10 +86,8 @@ impl Picture {
         );
         for place in &self.places {
             let x = self.x(*place);
-            let _ = writeln!(
-                svg,
-                "<text x=\"{x}\" y=\"40\" class=\"name\">{place}</text><line x1=\"{x}\" y1=\"48\" x2=\"{x}\" y2=\"{height}\" class=\"life\"/>"
-            );
+            let _ = writeln!(svg, "<text x=\"{x}\" y=\"40\" class=\"name\">{place}</text>");
+            let _ = writeln!(svg, "<line x1=\"{x}\" y1=\"48\" x2=\"{x}\" y2=\"{height}\" class=\"life\"/>");
         }
         for (row, mark) in self.marks.iter().enumerate() {
             self.draw(&mut svg, TOP + ROW * (row + 1), mark);
@@ -119,10 +117,12 @@ impl Picture {
     }
 }
 
-const STYLE: &str = ".paper{fill:#fff}text{font:10px monospace;fill:#222;paint-order:stroke;stroke:#fff;stroke-width:3px}.title,.name{font-weight:bold;font-size:12px}\
-.name{text-anchor:middle}.time{fill:#888}.life{stroke:#ccc}line{marker-end:url(#arrow)}.life{marker-end:none}\
-line.message{stroke:#1f4e9c}line.chain{stroke:#6b8f23}line.packet{stroke:#555}line.lost{stroke:#c33;stroke-dasharray:5 3}\
-text.lost,text.fault{fill:#c33}circle.fault{fill:#c33}";
+const STYLE: &str = ".paper{fill:#fff}\
+text{font:10px monospace;fill:#222;paint-order:stroke;stroke:#fff;stroke-width:3px}\
+.title,.name{font-weight:bold;font-size:12px}.name{text-anchor:middle}.time{fill:#888}\
+line{marker-end:url(#arrow)}.life{stroke:#ccc;marker-end:none}\
+line.message{stroke:#1f4e9c}line.chain{stroke:#6b8f23}line.packet{stroke:#555}\
+line.lost{stroke:#c33;stroke-dasharray:5 3}text.lost,text.fault{fill:#c33}circle.fault{fill:#c33}";
 
 const ARROW: &str = "<defs><marker id=\"arrow\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"7\" \
 markerHeight=\"7\" orient=\"auto\"><path d=\"M0 0L8 4L0 8z\"/></marker></defs>";

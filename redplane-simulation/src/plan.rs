@@ -30,7 +30,7 @@ const WRAP: u64 = 1 << 42;
 pub const OUTAGE_MAX: Micros = 300_000;
 
 /// How often a plan is about nodes that come and go.
-const CHURN_PROBABILITY: f64 = 0.1;
+const CHURN_PROBABILITY: f64 = 0.2;
 
 /// What the network and the clocks are allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -56,8 +56,8 @@ pub trait Workload: Sized {
 
     /// The next packet.
     fn packet(&mut self, random: &mut Random) -> Outgoing;
-    /// Packets that must get out once nothing fails any more.
-    fn probes(&mut self) -> Vec<Outgoing>;
+    /// Packets that must get out once nothing fails any more, by key. Those of different keys may take each other's slot.
+    fn probes(&mut self) -> Vec<Vec<Outgoing>>;
 
     /// When a packet came to a switch.
     fn entered(&mut self, port: u16, frame: &[u8], now: Micros);

@@ -1,7 +1,7 @@
 //! Seeds.
 
+use redplane_simulation::Assumptions;
 use redplane_simulation::run::{AppName, Setting, run_many, run_one};
-use redplane_simulation::{Assumptions, Check};
 
 fn setting(assumptions: Assumptions) -> Setting {
     Setting { assumptions, ..Setting::default() }
@@ -54,15 +54,11 @@ fn the_number_of_jobs_changes_nothing() {
 #[test]
 fn a_defect_is_found_and_only_while_it_is_on() {
     use redplane_protocol::mutant::Mutant;
+    use redplane_simulation::Check;
 
     let broken = Setting { mutant: Some(Mutant::NewHeadGrantsAtOnce), ..Setting::default() };
     let summary = run_many(&broken, 0, 50, 1, true);
     let (seed, finding) = summary.failures.first().expect("it is found within a few seeds");
     assert_eq!(finding.check, Check::Linearizable);
     assert_eq!(run_one(&Setting::default(), *seed, None).finding, None);
-}
-
-#[test]
-fn the_checks_have_names() {
-    assert_eq!(Check::Linearizable.name(), "linearizable");
 }

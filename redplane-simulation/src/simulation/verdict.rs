@@ -28,10 +28,12 @@ impl<W: Workload> Simulation<W> {
         let time_to_answer = LEASES_TO_ANSWER * self.plan.lease_micros() + TIME_TO_ANSWER;
         for at in 0..self.switches.len() {
             self.tell(Place::Switch(at as u8), "must answer now");
-            for probe in self.workload.probes() {
-                self.send_of_hosts(probe, at);
+            for probes in self.workload.probes() {
+                for probe in probes {
+                    self.send_of_hosts(probe, at);
+                }
+                self.run_until(self.now + time_to_answer);
             }
-            self.run_until(self.now + time_to_answer);
             if let Some(text) = self.workload.unanswered() {
                 self.found(Check::Liveness, format!("switch {}: {text}", at + 1));
             }

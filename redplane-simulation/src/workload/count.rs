@@ -115,11 +115,11 @@ impl Workload for Count {
         self.make(key, ask)
     }
 
-    fn probes(&mut self) -> Vec<Outgoing> {
+    fn probes(&mut self) -> Vec<Vec<Outgoing>> {
         let asks = [ask::COUNT, ask::SHOW, ask::PEEK, ask::COUNT_AND_SHOW_AGAIN];
-        let pairs: Vec<_> = (0..self.keys).flat_map(|key| asks.map(|ask| (key, ask))).collect();
-        let made: Vec<_> = pairs.into_iter().map(|(key, ask)| self.make(key, ask)).collect();
-        self.probes.extend(made.iter().filter_map(|made| PacketId::of(&made.frame)));
+        let made: Vec<Vec<_>> =
+            (0..self.keys).map(|key| asks.iter().map(|ask| self.make(key, *ask)).collect()).collect();
+        self.probes.extend(made.iter().flatten().filter_map(|made| PacketId::of(&made.frame)));
         made
     }
 

@@ -117,7 +117,7 @@ impl Workload for Translate {
         self.inward((PUBLIC, FIRST_PORT + random.below(u64::from(POOL) + 1) as u16))
     }
 
-    fn probes(&mut self) -> Vec<Outgoing> {
+    fn probes(&mut self) -> Vec<Vec<Outgoing>> {
         // Only an endpoint that was let in before must be served: the pool may be exhausted.
         let known: Vec<_> = (0..self.endpoints)
             .filter(|number| self.public.contains_key(&Translate::endpoint(*number)))
@@ -126,7 +126,7 @@ impl Workload for Translate {
         let mut made: Vec<_> = known.into_iter().map(|number| self.outward(number)).collect();
         made.extend(public.into_iter().map(|public| self.inward(public)));
         self.probes.extend(made.iter().filter_map(|made| PacketId::of(&made.frame)));
-        made
+        made.into_iter().map(|made| vec![made]).collect()
     }
 
     fn entered(&mut self, _: u16, _: &[u8], _: Micros) {}
