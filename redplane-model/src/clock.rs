@@ -4,7 +4,7 @@
 //! sending of the request, the store from its arrival, and the switch leaves the drift margin out. So a lease is some
 //! steps of the store's clock and one fewer of a switch's, and the clocks go in rounds: in a round every switch takes its
 //! step, in any order, and then the store. Over any stretch of time the two counts then differ by one at most, either
-//! way, which is exactly what the margin covers: one step more of drift, and there would be two holders.
+//! way, which is exactly what the margin covers: with one step more of drift there are two holders (a test shows it).
 //!
 //! Two steps are the fewest; with three there is a moment at which a switch's lease lives and is to be renewed.
 //!

@@ -211,7 +211,7 @@ impl Model for Protocol {
         }
         packets(&self.scope, state, actions);
         deliveries(state, state.left.duplicates > 0, actions);
-        times(state, self.scope.rounds, actions);
+        times(state, self.scope.rounds, self.scope.excess_drift, actions);
         switch_faults(&self.scope, state, actions);
         chain_events(state, actions);
         if state.left.forgeries > 0 && is_owned(state) {
@@ -350,17 +350,15 @@ pub(crate) fn deliveries(state: &State, double: bool, actions: &mut Vec<Action>)
 }
 
 /// Clocks and timers.
-pub(crate) fn times(state: &State, rounds: u8, actions: &mut Vec<Action>) {
+pub(crate) fn times(state: &State, rounds: u8, excess_drift: u8, actions: &mut Vec<Action>) {
     let in_use = |switch: &u8| state.switches[usize::from(*switch)].in_use();
     let switches = (0..state.switches.len() as u8).filter(in_use);
     let mut is_last = true;
     for switch in switches {
         let entry = &state.switches[usize::from(switch)];
-        if entry.clock == state.store_clock {
-            is_last = false;
-            if entry.clock < rounds {
-                actions.push(Action::SwitchClock(switch));
-            }
+        is_last &= entry.clock + excess_drift > state.store_clock;
+        if entry.clock <= state.store_clock && entry.clock < rounds {
+            actions.push(Action::SwitchClock(switch));
         }
         if entry.table.poll_timeout().is_some_and(|at| !entry.now().is_before(at)) {
             actions.push(Action::Retransmit(switch));

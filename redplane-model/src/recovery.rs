@@ -79,7 +79,7 @@ fn rest(scope: &Scope, mutant: Option<Mutant>, mut state: State) -> Option<(Stat
         actions.clear();
         model::configurable(&state, &mut actions);
         model::deliveries(&state, false, &mut actions);
-        model::times(&state, 0, &mut actions);
+        model::times(&state, 0, 0, &mut actions);
         let Some(action) = actions.first() else { return Some((state, is_refused)) };
         state = model::apply(scope, mutant, &state, *action);
         is_refused |= state.seen.contains(Sighting::Refused);
@@ -91,7 +91,7 @@ fn rest(scope: &Scope, mutant: Option<Mutant>, mut state: State) -> Option<(Stat
 fn round(scope: &Scope, mutant: Option<Mutant>, mut state: State) -> State {
     for switch in 0..scope.switches {
         let entry = &state.switches[usize::from(switch)];
-        if entry.in_use() && entry.clock == state.store_clock {
+        if entry.in_use() && entry.clock <= state.store_clock {
             state = model::apply(scope, mutant, &state, Action::SwitchClock(switch));
         }
     }

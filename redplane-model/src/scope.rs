@@ -41,6 +41,8 @@ pub struct Scope {
     pub rounds: u8,
     /// Steps of a lease at the store's clock; one fewer at a switch's.
     pub lease_steps: u8,
+    /// By how many steps more than the margin covers clocks may drift. Zero, except to show what it is good for.
+    pub excess_drift: u8,
     /// How often a switch loses all and boots again.
     pub reboots: u8,
     /// How many switches die for good.
@@ -88,6 +90,7 @@ const PLAIN: Scope = Scope {
     duplicates: 0,
     rounds: 0,
     lease_steps: 2,
+    excess_drift: 0,
     reboots: 0,
     deaths: 0,
     crashes: 0,

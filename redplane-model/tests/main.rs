@@ -68,6 +68,14 @@ fn defects_are_found_by_the_property_that_they_break() {
 }
 
 #[test]
+fn more_drift_than_the_margin_covers_is_found() {
+    let scope = Scope { excess_drift: 1, ..named("lease").clone() };
+    let report = search(&scope, Order::Breadth);
+    let failure = report.failure().expect("the rules lean on the margin");
+    assert_eq!(failure.property, ONE_HOLDER, "{report}");
+}
+
+#[test]
 fn what_is_not_there_cannot_be_broken() {
     let nowhere = |mutant: &Mutant| matches!(mutant.seat(), Seat::Nowhere(_));
     for mutant in Mutant::ALL.into_iter().filter(nowhere) {
