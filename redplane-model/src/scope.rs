@@ -118,7 +118,7 @@ pub const SCOPES: &[Scope] = &[
         keys: 2,
         packets: 3,
         duplicates: 1,
-        in_flight_max: 4,
+        in_flight_max: 3,
         expected: &[
             Sighting::Recall,
             Sighting::FencedWrite,
@@ -234,7 +234,7 @@ pub const SCOPES: &[Scope] = &[
         crashes: 1,
         suspicions: 1,
         joins: 1,
-        in_flight_max: 4,
+        in_flight_max: 3,
         expected: &[Sighting::Failover, Sighting::Joined],
         ..PLAIN
     },
