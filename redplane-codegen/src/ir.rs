@@ -2,7 +2,7 @@
 //!
 //! `syntax` builds it, `analysis` splits the handler at its lease points, every target and the schema read it.
 //! It carries the author's spans and doc comments, so that an emitted line can say where it came from, but
-//! [`App::canonical`] prints it without them: two builds of the same program have the same hash.
+//! [`crate::canonical`] prints it without them: two builds of the same program have the same hash.
 //!
 //! **Invariant**: nothing in here knows a target, and nothing in here computes on text.
 
