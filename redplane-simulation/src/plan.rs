@@ -32,6 +32,9 @@ pub const OUTAGE_MAX: Micros = 300_000;
 /// How often a plan is about nodes that come and go.
 const CHURN_PROBABILITY: f64 = 0.2;
 
+/// How often a plan is about switches that boot again and again.
+const REBOOT_PROBABILITY: f64 = 0.1;
+
 /// What the network and the clocks are allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Assumptions {
@@ -118,6 +121,8 @@ pub struct Plan {
     pub switch_clocks: [Clock; SWITCHES_MAX],
     /// The store's clock.
     pub store_clock: Clock,
+    /// How long a switch is gone, at most: sometimes shorter than what it sent is under way.
+    pub switch_outage: Micros,
     /// How long a node of the store is gone, or suspected, at most.
     pub node_outage: Micros,
     /// How long the store takes to see that a node is dead.
@@ -165,6 +170,7 @@ impl Plan {
             host_link: link(&mut random, 20),
             switch_clocks,
             store_clock,
+            switch_outage: OUTAGE_MAX,
             node_outage: OUTAGE_MAX,
             detection: Duration::from_millis(1 + random.below(50)),
             aged: random.chance(0.2),
@@ -173,7 +179,19 @@ impl Plan {
         if random.chance(CHURN_PROBABILITY) {
             plan.churn(&mut random);
         }
+        if random.chance(REBOOT_PROBABILITY) {
+            plan.reboot(&mut random);
+        }
         plan
+    }
+
+    /// Switches are back before what their former lives sent has arrived.
+    fn reboot(&mut self, random: &mut Random) {
+        self.switch_outage = 2_000;
+        self.rates.kill_switch = Some(5_000 + random.below(30_000));
+        self.store_link.straggler_probability = 0.1;
+        self.writes_percent = 10;
+        self.spray_percent = 50;
     }
 
     /// Nodes of the store come and go faster than what they sent to each other arrives.

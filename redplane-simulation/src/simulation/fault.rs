@@ -126,7 +126,7 @@ impl<W: Workload> Simulation<W> {
         self.switches[at].kill();
         self.sometimes.switches_killed += 1;
         self.tell(Place::Switch(at as u8), "dies");
-        let back = self.now + 1 + self.random.below(OUTAGE_MAX);
+        let back = self.now + 1 + self.random.below(self.plan.switch_outage);
         self.at(back, Task::Fault(Fault::BootSwitch(at)));
         self.fabric_will_hear(at);
     }
