@@ -3,7 +3,7 @@
 use redplane_protocol::mutant::{Mutant, Seat};
 
 use crate::finding::Check;
-use crate::run::{AppName, Setting, run_many};
+use crate::run::{AppName, Setting, run_many, run_one};
 
 /// Most seeds that a defect may take to be found.
 pub const SEEDS_MAX: u64 = 3000;
@@ -33,14 +33,19 @@ pub fn hunt(mutant: Mutant, from: u64, seeds: u64) -> Verdict {
         return Verdict::NotApplicable(reason);
     }
     let setting = Setting { mutant: Some(mutant), ..Setting::default() };
-    // One thread: the first seed in order is the one that counts.
-    let summary = run_many(&setting, from, seeds, 1, true);
-    match summary.failures.first() {
-        Some((seed, finding)) => {
-            Verdict::Found { check: finding.check, app: setting.app_of(*seed), seeds: seed - from + 1 }
+    let mut next = from;
+    while next < from + seeds {
+        // One thread: the first seed in order is the one that counts.
+        let summary = run_many(&setting, next, from + seeds - next, 1, true);
+        let Some((seed, finding)) = summary.failures.first() else { break };
+        // What is found without the defect too does not speak of it.
+        if run_one(&Setting::default(), *seed, None).finding.is_none() {
+            let app = setting.app_of(*seed);
+            return Verdict::Found { check: finding.check, app, seeds: seed - from + 1 };
         }
-        None => Verdict::Survived(summary.seeds),
+        next = seed + 1;
     }
+    Verdict::Survived(seeds)
 }
 
 /// The middle of how many seeds it took; `None` if nothing was found.

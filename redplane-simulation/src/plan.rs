@@ -187,9 +187,12 @@ impl Plan {
 
     /// Switches are back before what their former lives sent has arrived.
     fn reboot(&mut self, random: &mut Random) {
-        self.switch_outage = 2_000;
-        self.rates.kill_switch = Some(5_000 + random.below(30_000));
-        self.store_link.straggler_probability = 0.1;
+        self.switch_outage = 500;
+        self.rates.kill_switch = Some(3_000 + random.below(10_000));
+        self.store_link.straggler_probability = 0.05;
+        self.store_link.jitter = 5_000;
+        self.gap = 300;
+        self.keys = 1;
         self.writes_percent = 10;
         self.spray_percent = 50;
     }
