@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::chain::{ChainMessage, Configuration, Content, NodeId, RECORDS_MAX, Reply};
 use crate::courier::Courier;
-use crate::create::Creator;
+use crate::create::{COMPANIONS_MAX, Creator};
 use crate::fixed::{KEY_LEN_MAX, VALUE_LEN_MAX};
 use crate::mutant::{self, Mutant};
 use crate::record::{Entry, EntryEssence, Record, RecordKey, lease_end};
@@ -23,6 +23,9 @@ use crate::waiting::Waiting;
 /// For how long a deletion is remembered: longer than any message can stay under way, so that none brings the
 /// deleted record back.
 pub const TOMBSTONE_HOLD: Duration = Duration::from_secs(60);
+
+/// Most keys in a portion of the copy: with all their companions they go in one message.
+const COPY_KEYS_MAX: usize = RECORDS_MAX / (1 + COMPANIONS_MAX);
 
 /// Which part of all keys a node keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -511,12 +514,12 @@ impl Node {
         }
         let Some(successor) = self.configuration.successor(self.id).filter(|_| self.copying) else { return };
         if let Some((portion, keys)) = self.copy_courier.resend(now) {
-            let records = self.current_records(&keys);
+            let records = self.records_to_copy(&keys);
             self.tell(successor, Content::Copy { portion, records });
         }
         if self.copy_courier.is_idle() {
             let keys = self.next_copy();
-            let records = self.current_records(&keys);
+            let records = self.records_to_copy(&keys);
             let portion = self.copy_courier.send(keys, now);
             self.tell(successor, Content::Copy { portion, records });
         }
@@ -539,7 +542,14 @@ impl Node {
     fn next_copy(&self) -> Vec<RecordKey> {
         use std::ops::Bound::{Excluded, Unbounded};
         let after = self.copy_after.as_ref().map_or(Unbounded, Excluded);
-        self.records.range((after, Unbounded)).take(RECORDS_MAX).map(|(key, _)| *key).collect()
+        self.records.range((after, Unbounded)).take(COPY_KEYS_MAX).map(|(key, _)| *key).collect()
+    }
+
+    /// Each key with all of its group: companions that were made after the copy had passed their place go with it, for a
+    /// node must not have half of a group.
+    fn records_to_copy(&self, keys: &[RecordKey]) -> Vec<(RecordKey, Record)> {
+        let whole: BTreeSet<RecordKey> = keys.iter().flat_map(|key| self.group(key)).collect();
+        self.current_records(&whole.into_iter().collect::<Vec<_>>())
     }
 }
 

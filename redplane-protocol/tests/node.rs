@@ -359,3 +359,36 @@ fn sequences_wrap_at_the_store() {
         assert_eq!(u32::decode(&node.record(1, &KEY.to_be_bytes()).unwrap().value), value);
     }
 }
+
+/// A companion that is made behind the copy's back is copied with its maker, for a node must not have half of a group.
+#[test]
+fn a_joining_node_gets_whole_groups() {
+    let lease = |node: &mut Node, key: u16| {
+        node.handle_request(address(1), &bytes(header(1, Kind::Lease), key, 0), Time(0));
+    };
+    let mut head = alone();
+    (50..60).for_each(|key| lease(&mut head, key));
+    while head.poll_transmit().is_some() {}
+
+    let mut joiner = node(1, 1);
+    let joining = Configuration { joining: Some(NodeId(1)), ..configuration(2, &[0, 1]) };
+    joiner.reconfigure(joining.clone(), Time(0));
+    head.reconfigure(joining, Time(0));
+    let mut made = false;
+    while let Some(Transmit { bytes, .. }) = head.poll_transmit() {
+        if !matches!(ChainMessage::parse(&bytes).unwrap().content, Content::Copy { .. }) {
+            continue; // The live update is lost.
+        }
+        joiner.handle_chain(NodeId(0), &bytes, Time(0));
+        if !std::mem::replace(&mut made, true) {
+            lease(&mut head, 1); // It stands before the copy's place, its companion after it.
+        }
+        while let Some(Transmit { bytes, .. }) = joiner.poll_transmit() {
+            head.handle_chain(NodeId(1), &bytes, Time(0));
+        }
+    }
+    assert!(!head.is_copying(), "the copy is complete");
+    let has = |key: u16| joiner.record(SCHEMA.app, &key.to_be_bytes()).is_some();
+    assert!(has(50) && has(159), "what was there before");
+    assert_eq!((has(1), has(101)), (true, true));
+}
