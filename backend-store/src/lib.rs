@@ -15,3 +15,10 @@ pub use coordinator::{JoinError, Role};
 pub use embedded::{EmbeddedStore, StoreDestination, StoreTransmit};
 pub use settings::{AppFactory, Delivery, NODES_MAX, SHARDS_MAX, SettingsError, StoreSettings};
 pub use statistics::EmbeddedStatistics;
+
+#[cfg(feature = "service")]
+pub mod cli;
+#[cfg(feature = "service")]
+pub mod load;
+#[cfg(feature = "service")]
+pub mod service;

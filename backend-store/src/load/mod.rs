@@ -1,0 +1,1 @@
+//! Load: many keys kept busy over real sockets, and how long each answer took.

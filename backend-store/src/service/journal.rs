@@ -1,0 +1,1 @@
+//! The journal: what makes acknowledged writes outlive the process.

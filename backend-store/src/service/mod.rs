@@ -1,0 +1,7 @@
+//! The store as processes: sockets, threads, coordination, journal, and what an operator sees.
+
+pub mod clock;
+pub mod config;
+pub mod coordination;
+pub mod journal;
+pub mod udp;
