@@ -120,6 +120,7 @@ fn chain_message(bytes: &[u8]) -> String {
         Content::Copy { portion, records: all } => format!("copy {portion} ({})", records(all)),
         Content::Confirmed { confirm } => format!("confirmed {confirm}"),
         Content::Copied { portion } => format!("copied {portion}"),
+        Content::Forwarded { bytes, .. } => format!("passed on {}", message(bytes)),
     };
     format!("epoch {}: {what}", chain.epoch)
 }

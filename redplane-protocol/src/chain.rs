@@ -14,11 +14,16 @@ use crate::identity::SwitchIdentity;
 use crate::record::{Owner, Record, RecordKey};
 use crate::serial::{Serial, Version};
 
+use smallvec::SmallVec;
+
 /// Version of the chain format. All nodes of a chain run the same.
 pub const CHAIN_VERSION: u8 = 1;
 
 /// Most records in one message: a key with its companions, or a portion of catch-up.
 pub const RECORDS_MAX: usize = 32;
+
+/// Records of a message that are looked at without allocating: a key and a companion, which is what an update has.
+const RECORDS_INLINE: usize = 2;
 
 /// Longest answer in a message: what a UDP datagram can hold.
 pub const REPLY_LEN_MAX: usize = 65_507;
@@ -108,6 +113,13 @@ pub enum Content {
         /// Its number.
         portion: u64,
     },
+    /// From any member to the head: a switch's request that came to the wrong node.
+    Forwarded {
+        /// The switch that sent it.
+        from: SocketAddrV4,
+        /// The request.
+        bytes: Vec<u8>,
+    },
 }
 
 /// A message between two nodes of a chain.
@@ -163,16 +175,72 @@ const KIND_UPDATE: u8 = 1;
 const KIND_COPY: u8 = 2;
 const KIND_CONFIRMED: u8 = 3;
 const KIND_COPIED: u8 = 4;
+const KIND_FORWARDED: u8 = 5;
 
 const RECORD_DELETED: u8 = 1;
 const RECORD_OWNED: u8 = 2;
 
-impl ChainMessage {
-    /// Reads a message: all of `bytes`, and nothing beyond.
-    ///
-    /// # Errors
-    /// If anything in it is not exactly as [`to_vec`](Self::to_vec) writes it.
-    pub fn parse(bytes: &[u8]) -> Result<Self, ChainDecodeError> {
+/// A message as it lies in a datagram: checked, and nothing copied.
+#[derive(Clone, Debug)]
+pub(crate) struct ChainView<'a> {
+    pub(crate) shard: u16,
+    pub(crate) epoch: u64,
+    pub(crate) generation: Serial,
+    pub(crate) content: ContentView<'a>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum ContentView<'a> {
+    Update { confirm: u64, records: RecordViews<'a>, reply: Option<ReplyView<'a>> },
+    Copy { portion: u64, records: RecordViews<'a> },
+    Confirmed { confirm: u64 },
+    Copied { portion: u64 },
+    Forwarded { from: SocketAddrV4, bytes: &'a [u8] },
+}
+
+pub(crate) type RecordViews<'a> = SmallVec<[(RecordKey, RecordView<'a>); RECORDS_INLINE]>;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReplyView<'a> {
+    pub(crate) to: SocketAddrV4,
+    pub(crate) bytes: &'a [u8],
+}
+
+/// A record as it lies in a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordView<'a> {
+    pub(crate) version: Version,
+    pub(crate) owner: Option<Owner>,
+    pub(crate) ticket: Serial,
+    pub(crate) value: &'a [u8],
+    pub(crate) deleted: bool,
+    pub(crate) idle: Duration,
+    companion_count: usize,
+    /// Their keys, as [`write_key`] writes them; checked.
+    companions: &'a [u8],
+}
+
+impl RecordView<'_> {
+    pub(crate) fn companions(&self) -> impl Iterator<Item = RecordKey> {
+        let mut reader = Reader { bytes: self.companions, offset: 0 };
+        (0..self.companion_count).map_while(move |_| reader.key().ok())
+    }
+
+    pub(crate) fn to_record(self) -> Record {
+        Record {
+            version: self.version,
+            owner: self.owner,
+            ticket: self.ticket,
+            value: self.value.into(),
+            deleted: self.deleted,
+            idle: self.idle,
+            companions: self.companions().collect(),
+        }
+    }
+}
+
+impl<'a> ChainView<'a> {
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, ChainDecodeError> {
         let mut reader = Reader { bytes, offset: 0 };
         let version = reader.u8("version")?;
         reader.check(version == CHAIN_VERSION, "version", version.into())?;
@@ -183,17 +251,70 @@ impl ChainMessage {
         let number = reader.u64("number")?;
         let content = match kind {
             KIND_UPDATE => {
-                Content::Update { confirm: number, records: reader.records()?, reply: reader.reply()? }
+                ContentView::Update { confirm: number, records: reader.records()?, reply: reader.reply()? }
             }
-            KIND_COPY => Content::Copy { portion: number, records: reader.records()? },
-            KIND_CONFIRMED => Content::Confirmed { confirm: number },
-            KIND_COPIED => Content::Copied { portion: number },
+            KIND_COPY => ContentView::Copy { portion: number, records: reader.records()? },
+            KIND_CONFIRMED => ContentView::Confirmed { confirm: number },
+            KIND_COPIED => ContentView::Copied { portion: number },
+            KIND_FORWARDED => {
+                reader.check(number == 0, "number", number)?;
+                let ReplyView { to: from, bytes } = reader.addressed("request")?;
+                ContentView::Forwarded { from, bytes }
+            }
             other => return Err(reader.illegal("kind", other.into())),
         };
         match bytes.len() - reader.offset {
             0 => Ok(Self { shard, epoch, generation, content }),
             count => Err(ChainDecodeError::Surplus { offset: reader.offset, count }),
         }
+    }
+}
+
+/// What every message begins with.
+#[derive(Clone, Copy)]
+pub(crate) struct Envelope {
+    pub(crate) shard: u16,
+    pub(crate) epoch: u64,
+    pub(crate) generation: Serial,
+}
+
+impl Envelope {
+    /// Begins an update; records follow, then [`write_reply`] or [`write_no_reply`].
+    pub(crate) fn begin_update(self, confirm: u64, records: usize, out: &mut Vec<u8>) {
+        self.begin(KIND_UPDATE, confirm, out);
+        write_record_count(records, out);
+    }
+
+    fn begin(self, kind: u8, number: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[CHAIN_VERSION, kind]);
+        out.extend_from_slice(&self.shard.to_be_bytes());
+        out.extend_from_slice(&self.epoch.to_be_bytes());
+        out.extend_from_slice(&self.generation.0.to_be_bytes());
+        out.extend_from_slice(&number.to_be_bytes());
+    }
+}
+
+impl ChainMessage {
+    /// Reads a message: all of `bytes`, and nothing beyond.
+    ///
+    /// # Errors
+    /// If anything in it is not exactly as [`to_vec`](Self::to_vec) writes it.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ChainDecodeError> {
+        let ChainView { shard, epoch, generation, content } = ChainView::parse(bytes)?;
+        let owned = |records: RecordViews<'_>| {
+            records.into_iter().map(|(key, record)| (key, record.to_record())).collect()
+        };
+        let content = match content {
+            ContentView::Update { confirm, records, reply } => {
+                let reply = reply.map(|reply| Reply { to: reply.to, bytes: reply.bytes.to_vec() });
+                Content::Update { confirm, records: owned(records), reply }
+            }
+            ContentView::Copy { portion, records } => Content::Copy { portion, records: owned(records) },
+            ContentView::Confirmed { confirm } => Content::Confirmed { confirm },
+            ContentView::Copied { portion } => Content::Copied { portion },
+            ContentView::Forwarded { from, bytes } => Content::Forwarded { from, bytes: bytes.to_vec() },
+        };
+        Ok(Self { shard, epoch, generation, content })
     }
 
     /// The shard that a message is for, without looking at the rest; `None` if it is too short to say.
@@ -208,72 +329,126 @@ impl ChainMessage {
     /// If it holds more records, companions or bytes than the format allows: whoever made it broke a limit.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {
-        let (kind, number) = match &self.content {
-            Content::Update { confirm, .. } => (KIND_UPDATE, *confirm),
-            Content::Copy { portion, .. } => (KIND_COPY, *portion),
-            Content::Confirmed { confirm } => (KIND_CONFIRMED, *confirm),
-            Content::Copied { portion } => (KIND_COPIED, *portion),
-        };
-        let mut out = vec![CHAIN_VERSION, kind];
-        out.extend(self.shard.to_be_bytes());
-        out.extend(self.epoch.to_be_bytes());
-        out.extend(self.generation.0.to_be_bytes());
-        out.extend(number.to_be_bytes());
-        if let Content::Update { records, .. } | Content::Copy { records, .. } = &self.content {
-            assert!(records.len() <= RECORDS_MAX, "{} records in one message", records.len());
-            out.push(records.len() as u8);
-            for (key, record) in records {
-                write_record(&mut out, key, record);
+        let mut out = Vec::new();
+        self.emit(&mut out);
+        out
+    }
+
+    /// Appends the message to `out`.
+    ///
+    /// # Panics
+    /// As [`to_vec`](Self::to_vec).
+    pub fn emit(&self, out: &mut Vec<u8>) {
+        let Self { shard, epoch, generation, content } = self;
+        let envelope = Envelope { shard: *shard, epoch: *epoch, generation: *generation };
+        match content {
+            Content::Update { confirm, records, reply } => {
+                envelope.begin_update(*confirm, records.len(), out);
+                records.iter().for_each(|(key, record)| record.encode(key, out));
+                match reply {
+                    None => write_no_reply(out),
+                    Some(Reply { to, bytes }) => {
+                        write_reply(*to, bytes.len(), out);
+                        out.extend_from_slice(bytes);
+                    }
+                }
+            }
+            Content::Copy { portion, records } => {
+                envelope.begin(KIND_COPY, *portion, out);
+                write_record_count(records.len(), out);
+                records.iter().for_each(|(key, record)| record.encode(key, out));
+            }
+            Content::Confirmed { confirm } => envelope.begin(KIND_CONFIRMED, *confirm, out),
+            Content::Copied { portion } => envelope.begin(KIND_COPIED, *portion, out),
+            Content::Forwarded { from, bytes } => {
+                envelope.begin(KIND_FORWARDED, 0, out);
+                write_addressed(*from, bytes.len(), out);
+                out.extend_from_slice(bytes);
             }
         }
-        if let Content::Update { reply, .. } = &self.content {
-            write_reply(&mut out, reply.as_ref());
-        }
-        out
     }
 }
 
-fn write_record(out: &mut Vec<u8>, key: &RecordKey, record: &Record) {
-    assert!(record.companions.len() <= COMPANIONS_MAX && record.value.len() <= VALUE_LEN_MAX);
-    write_key(out, key);
-    let deleted = if record.deleted { RECORD_DELETED } else { 0 };
-    let owned = if record.owner.is_some() { RECORD_OWNED } else { 0 };
-    out.push(deleted | owned);
-    out.extend(record.version.generation.0.to_be_bytes());
-    out.extend(record.version.sequence.0.to_be_bytes());
-    out.extend(record.ticket.0.to_be_bytes());
-    if let Some(owner) = &record.owner {
-        out.extend(owner.identity.switch.to_be_bytes());
-        out.extend(owner.identity.incarnation.to_be_bytes());
-        write_address(out, owner.address);
+impl Record {
+    /// Appends the record and its name, as they stand in a chain message and in a journal.
+    ///
+    /// # Panics
+    /// If it has more companions or bytes than the format allows: whoever made it broke a limit.
+    pub fn encode(&self, key: &RecordKey, out: &mut Vec<u8>) {
+        assert!(self.companions.len() <= COMPANIONS_MAX && self.value.len() <= VALUE_LEN_MAX);
+        write_key(out, key);
+        let deleted = if self.deleted { RECORD_DELETED } else { 0 };
+        let owned = if self.owner.is_some() { RECORD_OWNED } else { 0 };
+        out.push(deleted | owned);
+        out.extend_from_slice(&self.version.generation.0.to_be_bytes());
+        out.extend_from_slice(&self.version.sequence.0.to_be_bytes());
+        out.extend_from_slice(&self.ticket.0.to_be_bytes());
+        if let Some(owner) = &self.owner {
+            out.extend_from_slice(&owner.identity.switch.to_be_bytes());
+            out.extend_from_slice(&owner.identity.incarnation.to_be_bytes());
+            write_address(out, owner.address);
+        }
+        out.extend_from_slice(&(u64::try_from(self.idle.as_micros()).unwrap_or(u64::MAX)).to_be_bytes());
+        out.extend_from_slice(&(self.value.len() as u16).to_be_bytes());
+        out.extend_from_slice(&self.value);
+        out.push(self.companions.len() as u8);
+        for companion in &self.companions {
+            write_key(out, companion);
+        }
     }
-    out.extend((u64::try_from(record.idle.as_micros()).unwrap_or(u64::MAX)).to_be_bytes());
-    out.extend((record.value.len() as u16).to_be_bytes());
-    out.extend(&record.value);
-    out.push(record.companions.len() as u8);
-    for companion in &record.companions {
-        write_key(out, companion);
+
+    /// Bytes that [`encode`](Self::encode) appends, at most.
+    #[must_use]
+    pub fn encoded_len_max(&self, key: &RecordKey) -> usize {
+        const FIXED: usize = 64;
+        let companions: usize = self.companions.iter().map(|other| other.key().len() + 3).sum();
+        FIXED + key.key().len() + self.value.len() + companions
     }
+
+    /// Reads back what [`encode`](Self::encode) wrote: all of `bytes`, and nothing beyond.
+    ///
+    /// # Errors
+    /// If anything in it is not exactly as it was written.
+    pub fn decode(bytes: &[u8]) -> Result<(RecordKey, Self), ChainDecodeError> {
+        let mut reader = Reader { bytes, offset: 0 };
+        let (key, record) = (reader.key()?, reader.record()?);
+        match bytes.len() - reader.offset {
+            0 => Ok((key, record.to_record())),
+            count => Err(ChainDecodeError::Surplus { offset: reader.offset, count }),
+        }
+    }
+}
+
+fn write_record_count(records: usize, out: &mut Vec<u8>) {
+    assert!(records <= RECORDS_MAX, "{records} records in one message");
+    out.push(records as u8);
 }
 
 fn write_key(out: &mut Vec<u8>, key: &RecordKey) {
-    out.extend(key.app().to_be_bytes());
+    out.extend_from_slice(&key.app().to_be_bytes());
     out.push(key.key().len() as u8);
-    out.extend(key.key());
+    out.extend_from_slice(key.key());
 }
 
 fn write_address(out: &mut Vec<u8>, address: SocketAddrV4) {
-    out.extend(address.ip().octets());
-    out.extend(address.port().to_be_bytes());
+    out.extend_from_slice(&address.ip().octets());
+    out.extend_from_slice(&address.port().to_be_bytes());
 }
 
-fn write_reply(out: &mut Vec<u8>, reply: Option<&Reply>) {
-    let Some(reply) = reply else { return out.push(0) };
-    assert!(reply.bytes.len() <= REPLY_LEN_MAX);
+pub(crate) fn write_no_reply(out: &mut Vec<u8>) {
+    out.push(0);
+}
+
+/// Says that an answer of `len` bytes follows.
+pub(crate) fn write_reply(to: SocketAddrV4, len: usize, out: &mut Vec<u8>) {
     out.push(1);
-    write_address(out, reply.to);
-    out.extend((reply.bytes.len() as u16).to_be_bytes());
-    out.extend(&reply.bytes);
+    write_addressed(to, len, out);
+}
+
+fn write_addressed(address: SocketAddrV4, len: usize, out: &mut Vec<u8>) {
+    assert!(len <= REPLY_LEN_MAX);
+    write_address(out, address);
+    out.extend_from_slice(&(len as u16).to_be_bytes());
 }
 
 /// Takes fields off the front; every one is checked against what is left.
@@ -327,7 +502,7 @@ impl<'a> Reader<'a> {
         if legal { Ok(()) } else { Err(self.illegal(field, found)) }
     }
 
-    fn records(&mut self) -> Result<Vec<(RecordKey, Record)>, ChainDecodeError> {
+    fn records(&mut self) -> Result<RecordViews<'a>, ChainDecodeError> {
         let count = usize::from(self.u8("record count")?);
         self.check(count <= RECORDS_MAX, "record count", count as u64)?;
         (0..count).map(|_| Ok((self.key()?, self.record()?))).collect()
@@ -341,7 +516,7 @@ impl<'a> Reader<'a> {
         RecordKey::new(app, bytes).ok_or_else(|| self.illegal("key length", len as u64))
     }
 
-    fn record(&mut self) -> Result<Record, ChainDecodeError> {
+    fn record(&mut self) -> Result<RecordView<'a>, ChainDecodeError> {
         let flags = self.u8("record flags")?;
         self.check(flags <= (RECORD_DELETED | RECORD_OWNED), "record flags", flags.into())?;
         let generation = Serial(self.u32("generation")?);
@@ -351,18 +526,20 @@ impl<'a> Reader<'a> {
         let idle = Duration::from_micros(self.u64("idle")?);
         let value_len = usize::from(self.u16("value length")?);
         self.check(value_len <= VALUE_LEN_MAX, "value length", value_len as u64)?;
-        let value = self.take(value_len, "value")?.to_vec();
+        let value = self.take(value_len, "value")?;
         let companion_count = usize::from(self.u8("companion count")?);
         self.check(companion_count <= COMPANIONS_MAX, "companion count", companion_count as u64)?;
-        let companions = (0..companion_count).map(|_| self.key()).collect::<Result<_, _>>()?;
-        Ok(Record {
+        let start = self.offset;
+        (0..companion_count).try_for_each(|_| self.key().map(|_| ()))?;
+        Ok(RecordView {
             version: Version { generation, sequence },
             owner,
             ticket,
             value,
             deleted: flags & RECORD_DELETED != 0,
             idle,
-            companions,
+            companion_count,
+            companions: &self.bytes[start..self.offset],
         })
     }
 
@@ -377,16 +554,17 @@ impl<'a> Reader<'a> {
         Ok(SocketAddrV4::new(ip, self.u16("port")?))
     }
 
-    fn reply(&mut self) -> Result<Option<Reply>, ChainDecodeError> {
+    fn reply(&mut self) -> Result<Option<ReplyView<'a>>, ChainDecodeError> {
         let present = self.u8("reply flag")?;
         self.check(present <= 1, "reply flag", present.into())?;
-        if present == 0 {
-            return Ok(None);
-        }
+        if present == 0 { Ok(None) } else { self.addressed("reply").map(Some) }
+    }
+
+    fn addressed(&mut self, field: &'static str) -> Result<ReplyView<'a>, ChainDecodeError> {
         let to = self.address()?;
-        let len = usize::from(self.u16("reply length")?);
-        self.check(len <= REPLY_LEN_MAX, "reply length", len as u64)?;
-        Ok(Some(Reply { to, bytes: self.take(len, "reply")?.to_vec() }))
+        let len = usize::from(self.u16("length")?);
+        self.check(len <= REPLY_LEN_MAX, "length", len as u64)?;
+        Ok(ReplyView { to, bytes: self.take(len, field)? })
     }
 }
 
@@ -405,7 +583,7 @@ mod tests {
             version: Version { generation: Serial(3), sequence: Serial(4) },
             owner: Some(owner),
             ticket: Serial(5),
-            value: vec![9, 9],
+            value: [9, 9][..].into(),
             deleted: false,
             idle: Duration::from_secs(300),
             companions: vec![other],
@@ -431,6 +609,7 @@ mod tests {
             Content::Copy { portion: 4, records },
             Content::Confirmed { confirm: 6 },
             Content::Copied { portion: 4 },
+            Content::Forwarded { from: SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 9), 7), bytes: vec![1, 2] },
         ] {
             let message = ChainMessage { content, ..update() };
             assert_eq!(ChainMessage::peek_shard(&message.to_vec()), Some(1));

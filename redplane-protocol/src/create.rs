@@ -57,6 +57,13 @@ pub trait Creator: Send + Sync {
     /// Whose state this is.
     fn schema(&self) -> Schema;
 
+    /// Every schema of the app that is understood, the newest last: that of [`schema`](Self::schema). The value of an
+    /// older one is the first bytes of a newer one's, so that switches of both can share a record while a network is
+    /// being upgraded. What a newer schema added reads as zero until somebody writes it.
+    fn accepted(&self) -> Vec<Schema> {
+        vec![self.schema()]
+    }
+
     /// After how long without lease and traffic records are deleted.
     fn idle(&self) -> Duration;
 }

@@ -30,6 +30,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admission;
 pub mod chain;
 pub mod courier;
 pub mod create;
@@ -37,24 +38,28 @@ pub mod fixed;
 pub mod identity;
 pub mod mutant;
 pub mod node;
+mod outbox;
 pub mod record;
 pub mod retransmit;
 mod rules;
 pub mod serial;
 pub mod slot;
 pub mod statistics;
+mod table;
 pub mod time;
 pub mod waiting;
 pub mod wire;
 
+pub use admission::{AdmissionRates, PrefixRate};
 pub use chain::{ChainMessage, Configuration, NodeId};
 pub use create::{Creation, Creator, Refusal, TypedCreator};
 pub use fixed::Fixed;
 pub use identity::{Schema, SwitchIdentity};
-pub use node::{Destination, Node, Shard, Transmit};
-pub use record::{Owner, Record, RecordKey};
+pub use node::{Destination, Node, NodeLimits, Shard, Transmit};
+pub use record::{Owner, Record, RecordKey, Value};
 pub use serial::{Serial, Version};
 pub use slot::{DropReason, Lookup, Reaction, Settled, Slot, SlotStatistics, SlotTable};
 pub use statistics::{StoreDrop, StoreStatistics};
+pub use table::RecordChange;
 pub use time::{Lease, Ticks, Time};
 pub use wire::{Header, Kind, Message, NackReason};

@@ -4,6 +4,9 @@ use std::fmt;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
+use crate::chain::RecordView;
 use crate::create::COMPANIONS_MAX;
 use crate::fixed::KEY_LEN_MAX;
 use crate::identity::SwitchIdentity;
@@ -50,6 +53,9 @@ impl fmt::Debug for RecordKey {
     }
 }
 
+/// A value's bytes: those of most apps are kept inline, so that a write touches no other memory.
+pub type Value = SmallVec<[u8; 24]>;
+
 /// The switch that a lease was granted to last.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Owner {
@@ -70,7 +76,7 @@ pub struct Record {
     /// Install counter of the owner's slot when it asked.
     pub ticket: Serial,
     /// The value. Empty in a tombstone.
-    pub value: Vec<u8>,
+    pub value: Value,
     /// A tombstone: the record was deleted at this generation.
     pub deleted: bool,
     /// After how long without lease and traffic it is deleted.
@@ -87,7 +93,7 @@ impl Record {
             version: Version { generation, sequence: Serial::ZERO },
             owner: None,
             ticket: Serial::ZERO,
-            value: Vec::new(),
+            value: Value::new(),
             deleted: true,
             idle: Duration::ZERO,
             companions: Vec::new(),
@@ -147,13 +153,18 @@ impl Entry {
         Self { record, deadline: now, released: None, active: now, purge_at: now }
     }
 
-    /// Takes over a record that came down the chain, if it is later than ours.
-    pub(crate) fn merge(&mut self, record: Record) -> bool {
-        let later = record.version.is_after(self.record.version);
-        if later {
-            self.record = record;
-        }
-        later
+    /// Takes over a record that came down the chain, in the memory that ours has.
+    pub(crate) fn take_over(&mut self, record: &RecordView<'_>) {
+        let mine = &mut self.record;
+        mine.version = record.version;
+        mine.owner = record.owner;
+        mine.ticket = record.ticket;
+        mine.value.clear();
+        mine.value.extend_from_slice(record.value);
+        mine.deleted = record.deleted;
+        mine.idle = record.idle;
+        mine.companions.clear();
+        mine.companions.extend(record.companions());
     }
 
     pub(crate) fn is_live(&self) -> bool {

@@ -2,18 +2,18 @@
 //!
 //! Every request enters here, and every answer leaves by the tail, after all nodes have the records it depends on.
 
-use std::collections::btree_map;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use crate::chain::Reply;
 use crate::create::{COMPANIONS_MAX, Created, Records, Refusal};
 use crate::fixed::shard_of;
+use crate::identity::Schema;
 use crate::mutant::{self, Mutant};
-use crate::node::{Chore, Destination, Node, Shard};
-use crate::record::{Entry, LeaseDecision, Owner, Record, RecordKey, lease_end};
+use crate::node::{Answer, Chore, Node, Shard};
+use crate::record::{Entry, LeaseDecision, Owner, Record, RecordKey, Value, lease_end};
 use crate::serial::{Serial, Version};
 use crate::statistics::StoreDrop;
+use crate::table::{At, Table};
 use crate::time::Time;
 use crate::waiting::Waiter;
 use crate::wire::{DATAGRAM_LEN_MAX, Header, Kind, Message, NackReason};
@@ -25,6 +25,8 @@ const RECALLS_PER_LEASE: u32 = 8;
 struct Request<'a> {
     from: SocketAddrV4,
     key: RecordKey,
+    /// The one that the message names.
+    schema: Schema,
     message: Message<'a>,
 }
 
@@ -35,9 +37,14 @@ impl Request<'_> {
 }
 
 impl Node {
-    /// When a datagram came from a switch. Whatever is not a legal request for this node now is dropped, with a reason
-    /// and a counter, and changes nothing.
+    /// When a datagram came from a switch. Whatever is not a legal request is dropped, with a reason and a counter, and
+    /// changes nothing. A member of the chain that is not its head passes requests on to the head, so that a switch may
+    /// ask any node.
     pub fn handle_request(&mut self, from: SocketAddrV4, bytes: &[u8], now: Time) {
+        if !self.is_head() && bytes.len() <= DATAGRAM_LEN_MAX && self.forward(from, bytes) {
+            self.statistics.forwarded += 1;
+            return;
+        }
         // Leases that ended by now are given to whom waits longest, before anybody new is heard.
         self.handle_timeout(now);
         match self.admit(from, bytes) {
@@ -68,91 +75,99 @@ impl Node {
         if !header.kind.is_request() {
             return Err(StoreDrop::Malformed);
         }
-        let schema = self.apps.get(&header.app).ok_or(StoreDrop::UnknownApp)?.schema();
-        if header.fingerprint != schema.fingerprint {
-            return Err(StoreDrop::UnknownSchema);
-        }
+        let served = self.apps.get(&header.app).ok_or(StoreDrop::UnknownApp)?;
+        let schema = *served.schema(header.fingerprint).ok_or(StoreDrop::UnknownSchema)?;
         let message = Message::parse(bytes, &schema).map_err(|_| StoreDrop::Malformed)?;
         if !is_of_shard(message.key, self.shard) {
             return Err(StoreDrop::WrongShard);
         }
         let key = RecordKey::new(header.app, message.key).ok_or(StoreDrop::Malformed)?;
-        Ok(Request { from, key, message })
+        Ok(Request { from, key, schema, message })
     }
 
     fn on_lease(&mut self, request: &Request<'_>, now: Time) {
-        let Request { from, key, message } = request;
+        let Request { from, key, message, .. } = request;
         let header = &message.header;
-        let Some(entry) = self.records.get_mut(key).filter(|entry| entry.is_live()) else {
+        let Some(at) = self.records.find(key).filter(|at| self.records.entry(*at).is_live()) else {
             return if header.create {
                 self.create(request, now);
             } else {
                 self.nack(NackReason::Absent, key, *from, header, message.frame);
             };
         };
+        let lease = self.lease.duration();
+        let entry = self.records.entry_mut(at);
         entry.active = now;
         match entry.decide(&request.sender(), header.ticket, now) {
             LeaseDecision::Next => self.grant(key, *from, header, message.frame, now),
             LeaseDecision::Same => {
-                entry.extend(self.lease.duration(), now);
+                entry.extend(lease, now);
                 self.answer_grant(key, *from, header, message.frame);
             }
             LeaseDecision::Overtaken => self.answer_grant(key, *from, header, message.frame),
-            LeaseDecision::Wait if !self.waiting.has_room(key) => {
-                self.nack(NackReason::Busy, key, *from, header, message.frame);
-            }
-            LeaseDecision::Wait => {
-                let frame = message.frame.to_vec();
-                let waiter = Waiter { from: *from, header: *header, frame, until: Time(u64::MAX) };
-                let identity = header.identity;
-                let forgotten = self.waiting.with(key, |queue| {
-                    // Requests of a former life of this switch wait for a grant that nobody could use.
-                    let before = queue.leases.len();
-                    queue.leases.retain(|other| {
-                        other.header.identity.switch != identity.switch || other.header.identity == identity
-                    });
-                    let forgotten = before - queue.leases.len();
-                    queue.leases.push_back(waiter);
-                    forgotten
-                });
-                (0..forgotten).for_each(|_| self.statistics.count_drop(StoreDrop::QueueLost));
-                self.on_waiting(key, now);
-            }
+            LeaseDecision::Wait if !self.waiting.has_room(key) => self.busy(request),
+            LeaseDecision::Wait => self.wait(request, now),
         }
+    }
+
+    fn wait(&mut self, request: &Request<'_>, now: Time) {
+        let Request { from, key, message, .. } = request;
+        let identity = message.header.identity;
+        let frame = message.frame.to_vec();
+        let waiter = Waiter { from: *from, header: message.header, frame, until: Time(u64::MAX) };
+        let forgotten = self.waiting.with(key, |queue| {
+            // Requests of a former life of this switch wait for a grant that nobody could use.
+            let before = queue.leases.len();
+            queue.leases.retain(|other| {
+                other.header.identity.switch != identity.switch || other.header.identity == identity
+            });
+            let forgotten = before - queue.leases.len();
+            queue.leases.push_back(waiter);
+            forgotten
+        });
+        (0..forgotten).for_each(|_| self.statistics.count_drop(StoreDrop::QueueLost));
+        self.on_waiting(key, now);
     }
 
     fn on_write(&mut self, request: &Request<'_>, now: Time) {
-        let Request { from, key, message } = request;
+        let Request { from, key, message, .. } = request;
         let header = &message.header;
         let lease = self.lease.duration();
-        let Some(entry) = self.owned(request) else {
+        let Some(at) = self.owned(request) else {
             if mutant::is(Mutant::RejectedWriteAcknowledged) {
-                return self.ack(key, *from, header, message.frame);
+                return self.ack(self.records.find(key), request, message.frame);
             }
             return self.nack(NackReason::Stale, key, *from, header, message.frame);
         };
+        let entry = self.records.entry_mut(at);
+        entry.extend(lease, now);
+        let released = entry.released.is_some();
         if header.sequence.is_after(entry.record.version.sequence) {
             entry.record.version.sequence = header.sequence;
-            entry.record.value.clear();
-            entry.record.value.extend_from_slice(message.value);
+            write_value(&mut entry.record.value, message.value);
+            self.records.touch(at);
         }
-        entry.extend(lease, now);
-        self.ack(key, *from, header, message.frame);
-        self.answer_reads(key);
-        self.end_if_released(key, now);
+        self.ack(Some(at), request, message.frame);
+        if !self.waiting.is_empty() {
+            self.answer_reads(key);
+        }
+        if released {
+            self.end_if_released(key, now);
+        }
     }
 
     fn on_read(&mut self, request: &Request<'_>, now: Time) {
-        let Request { from, key, message } = request;
+        let Request { from, key, message, .. } = request;
         let header = &message.header;
         let lease = self.lease.duration();
-        let Some(entry) = self.owned(request) else {
+        let Some(at) = self.owned(request) else {
             return self.nack(NackReason::Stale, key, *from, header, message.frame);
         };
+        let entry = self.records.entry_mut(at);
         entry.extend(lease, now);
         let is_applied = entry.record.version.sequence.is_at_least(header.sequence);
         if is_applied || mutant::is(Mutant::ReadBeforeItsWrite) {
-            return self.ack(key, *from, header, message.frame);
+            return self.ack(Some(at), request, message.frame);
         }
         if !self.waiting.has_room(key) {
             return self.statistics.count_drop(StoreDrop::ReadUnanswered);
@@ -164,28 +179,28 @@ impl Node {
     }
 
     fn on_renew(&mut self, request: &Request<'_>, now: Time) {
-        let Request { from, key, message } = request;
+        let Request { from, key, message, .. } = request;
         let lease = self.lease.duration();
-        let Some(entry) = self.owned(request) else {
+        let Some(at) = self.owned(request) else {
             return self.nack(NackReason::Stale, key, *from, &message.header, &[]);
         };
-        entry.extend(lease, now);
-        self.ack(key, *from, &message.header, &[]);
+        self.records.entry_mut(at).extend(lease, now);
+        self.ack(Some(at), request, &[]);
     }
 
     fn on_release(&mut self, request: &Request<'_>, now: Time) {
-        let Some(entry) = self.owned(request) else {
+        let Some(at) = self.owned(request) else {
             return self.statistics.count_drop(StoreDrop::StaleRelease);
         };
-        entry.released = Some(request.message.header.sequence);
+        self.records.entry_mut(at).released = Some(request.message.header.sequence);
         self.end_if_released(&request.key, now);
     }
 
     /// The record, if the request comes from its owner in its generation.
-    fn owned(&mut self, request: &Request<'_>) -> Option<&mut Entry> {
+    fn owned(&self, request: &Request<'_>) -> Option<At> {
         let generation = request.message.header.generation;
-        let sender = request.sender();
-        self.records.get_mut(&request.key).filter(|entry| entry.is_from_owner(&sender, generation))
+        let at = self.records.find(&request.key)?;
+        self.records.entry(at).is_from_owner(&request.sender(), generation).then_some(at)
     }
 
     /// Ends a lease that was given back, once the last write before it is applied.
@@ -224,8 +239,10 @@ impl Node {
     /// Grants the next generation.
     fn grant(&mut self, key: &RecordKey, from: SocketAddrV4, header: &Header, frame: &[u8], now: Time) {
         let lease = self.lease.duration();
-        let Some(entry) = self.records.get_mut(key) else { return };
+        let Some(at) = self.records.find(key) else { return };
         self.generation = self.generation.next_nonzero();
+        self.records.touch(at);
+        let entry = self.records.entry_mut(at);
         entry.record.version.generation = self.generation;
         entry.record.owner = Some(Owner { identity: header.identity, address: from });
         entry.record.ticket = header.ticket;
@@ -235,12 +252,14 @@ impl Node {
         self.statistics.generations += 1;
         // The new owner gets time to do something before others, who may wait too, make the store recall it.
         let recall_at = now.plus(self.recall_interval());
-        let outdated = self.waiting.with(key, |queue| {
-            queue.recall_at = recall_at;
-            std::mem::take(&mut queue.reads)
-        });
-        for read in outdated {
-            self.nack(NackReason::Stale, key, read.from, &read.header, &read.frame);
+        if !self.waiting.is_empty() {
+            let outdated = self.waiting.with(key, |queue| {
+                queue.recall_at = recall_at;
+                std::mem::take(&mut queue.reads)
+            });
+            for read in outdated {
+                self.nack(NackReason::Stale, key, read.from, &read.header, &read.frame);
+            }
         }
         self.answer_grant(key, from, header, frame);
         if self.waiting.queue(key).is_some() {
@@ -249,18 +268,29 @@ impl Node {
     }
 
     fn create(&mut self, request: &Request<'_>, now: Time) {
-        let Request { from, key, message } = request;
-        let Some(creator) = self.apps.get_mut(&key.app()) else { return };
+        let Request { from, key, schema, message } = request;
+        if !self.has_room() {
+            self.statistics.creations_full += 1;
+            return self.busy(request);
+        }
+        let Some(served) = self.apps.get_mut(&key.app()) else { return };
+        let switch = message.header.identity.switch;
+        if served.admission.as_mut().is_some_and(|admission| !admission.admit(switch, message.key, now)) {
+            self.statistics.creations_metered += 1;
+            return self.busy(request);
+        }
+        let creator = &mut served.creator;
         let idle = creator.idle();
         let view = ShardView { app: key.app(), shard: self.shard, records: &self.records };
+        let newest = creator.schema();
         let made = creator.create(message.key, &view).and_then(|created| {
-            let schema = creator.schema();
-            check(&created, message.key, usize::from(schema.key_len), usize::from(schema.value_len), &view)?;
+            check(&created, message.key, usize::from(newest.key_len), usize::from(newest.value_len), &view)?;
             Ok(created)
         });
         match made {
             Ok(created) => {
-                self.insert(key, created, idle, now);
+                // In the schema of who asked: other nodes of the chain may not know a newer one yet.
+                self.insert(key, created, usize::from(schema.value_len), idle, now);
                 self.grant(key, *from, &message.header, message.frame, now);
             }
             Err(Refusal(word)) => {
@@ -270,8 +300,15 @@ impl Node {
         }
     }
 
-    fn insert(&mut self, key: &RecordKey, created: Created, app_idle: Duration, now: Time) {
-        if mutant::is(Mutant::GenerationRestarts) && self.records.contains_key(key) {
+    fn insert(
+        &mut self,
+        key: &RecordKey,
+        created: Created,
+        value_len: usize,
+        app_idle: Duration,
+        now: Time,
+    ) {
+        if mutant::is(Mutant::GenerationRestarts) && self.records.find(key).is_some() {
             self.generation = Serial::ZERO;
         }
         self.generation = self.generation.next_nonzero();
@@ -286,14 +323,14 @@ impl Node {
                 version: Version { generation: self.generation, sequence: Serial::ZERO },
                 owner: None,
                 ticket: Serial::ZERO,
-                value,
+                value: value[..value_len.min(value.len())].into(),
                 deleted: false,
                 idle,
                 companions: names.iter().copied().filter(|other| *other != name).collect(),
             };
             self.records.insert(name, Entry::new(record, now));
-            self.cancel(Chore::Purge, &name);
-            self.schedule(Chore::Idle, name, now.plus(idle));
+            self.records.cancel(Chore::Purge, &name);
+            self.records.schedule(Chore::Idle, &name, now.plus(idle));
             self.statistics.created += 1;
         }
     }
@@ -307,7 +344,7 @@ impl Node {
         });
         (0..overdue).for_each(|_| self.statistics.count_drop(StoreDrop::ReadUnanswered));
         let (Some(queue), Some(entry)) = (self.waiting.queue(key), self.records.get(key)) else {
-            return self.cancel(Chore::Waiting, key);
+            return self.records.cancel(Chore::Waiting, key);
         };
         let mut wake_at = queue.reads.iter().map(|read| read.until).min();
         if !queue.leases.is_empty() {
@@ -327,7 +364,7 @@ impl Node {
             wake_at = Some(wake_at.map_or(next, |wake_at| wake_at.min(next)));
         }
         if let Some(at) = wake_at {
-            self.schedule(Chore::Waiting, *key, at);
+            self.records.schedule(Chore::Waiting, key, at);
         }
     }
 
@@ -336,19 +373,20 @@ impl Node {
         if !self.records.get(key).is_some_and(Entry::is_live) {
             return;
         }
-        let group = self.group(key);
+        let group = self.group_keys(key);
         let entries = group.iter().filter_map(|name| self.records.get(name)).filter(|entry| entry.is_live());
         let idle_at = entries.map(|entry| entry.deadline.max(entry.active.plus(entry.record.idle))).max();
         let waited_for = group.iter().any(|name| self.waiting.queue(name).is_some());
         match idle_at {
-            Some(at) if at > now => self.schedule(Chore::Idle, *key, at),
-            _ if waited_for => self.schedule(Chore::Idle, *key, now.plus(self.lease.duration())),
+            Some(at) if at > now => self.records.schedule(Chore::Idle, key, at),
+            _ if waited_for => self.records.schedule(Chore::Idle, key, now.plus(self.lease.duration())),
             _ => self.delete(group, now),
         }
     }
 
     fn answer_reads(&mut self, key: &RecordKey) {
-        let Some(applied) = self.records.get(key).map(|entry| entry.record.version.sequence) else { return };
+        let Some(at) = self.records.find(key) else { return };
+        let applied = self.records.entry(at).record.version.sequence;
         let answered = self.waiting.with(key, |queue| {
             let is_applied = |read: &Waiter| applied.is_at_least(read.header.sequence);
             let (answered, rest) = queue.reads.drain(..).partition::<Vec<_>, _>(is_applied);
@@ -356,7 +394,7 @@ impl Node {
             answered
         });
         for read in answered {
-            self.ack(key, read.from, &read.header, &read.frame);
+            self.ack_to(Some(at), key, read.from, &read.header, &read.frame);
         }
     }
 
@@ -364,45 +402,58 @@ impl Node {
         self.lease.duration() / RECALLS_PER_LEASE
     }
 
-    /// Asks the owner to give the lease back. Goes out directly: it promises nothing, so nothing need be durable.
+    /// Asks the owner to give the lease back. Goes out directly: it promises nothing, so nothing need be durable. Which
+    /// of the app's schemas the owner speaks is not known: it understands one of them.
     fn recall(&mut self, key: &RecordKey) {
-        let (Some(entry), Some(creator)) = (self.records.get(key), self.apps.get(&key.app())) else { return };
-        let Some(owner) = entry.record.owner else { return };
-        let schema = creator.schema();
-        let header = Header {
-            kind: Kind::Recall,
-            create: false,
-            reason: None,
-            app: schema.app,
-            fingerprint: schema.fingerprint,
-            identity: owner.identity,
-            generation: entry.record.version.generation,
-            sequence: entry.record.version.sequence,
-            ticket: entry.record.ticket,
-            sent_at: Default::default(),
-            port: 0,
-        };
-        let value = vec![0; usize::from(schema.value_len)];
-        let bytes = Message { header, key: key.key(), value: &value, frame: &[] }.to_vec();
+        let (Some(at), Some(served)) = (self.records.find(key), self.apps.get(&key.app())) else { return };
+        let schemas: Vec<Schema> = served.schemas.clone();
+        let record = &self.records.entry(at).record;
+        let (Some(owner), version, ticket) = (record.owner, record.version, record.ticket) else { return };
+        for schema in schemas {
+            let header = Header {
+                kind: Kind::Recall,
+                create: false,
+                reason: None,
+                app: schema.app,
+                fingerprint: schema.fingerprint,
+                identity: owner.identity,
+                generation: version.generation,
+                sequence: version.sequence,
+                ticket,
+                sent_at: Default::default(),
+                port: 0,
+            };
+            let answer = Answer { to: owner.address, header, key, with_value: false, frame: &[] };
+            self.answer_directly(Some(at), &answer);
+        }
         self.statistics.recalls += 1;
-        self.transmit(Destination::Switch(owner.address), bytes);
     }
 
     fn answer_grant(&mut self, key: &RecordKey, to: SocketAddrV4, request: &Header, frame: &[u8]) {
-        let Some(Entry { record, .. }) = self.records.get(key) else { return };
-        let Version { generation, sequence } = record.version;
+        let Some(at) = self.records.find(key) else { return };
+        let Version { generation, sequence } = self.records.entry(at).record.version;
         let header = Header { kind: Kind::Grant, create: false, generation, sequence, ..*request };
-        let bytes = Message { header, key: key.key(), value: &record.value, frame }.to_vec();
         self.statistics.grants += 1;
-        self.pass_down(Some(key), Reply { to, bytes });
+        self.answer(Some(at), &Answer { to, header, key, with_value: true, frame });
     }
 
-    fn ack(&mut self, key: &RecordKey, to: SocketAddrV4, request: &Header, frame: &[u8]) {
-        let Some(entry) = self.records.get(key) else { return };
-        let Version { generation, sequence } = entry.record.version;
+    fn ack(&mut self, at: Option<At>, request: &Request<'_>, frame: &[u8]) {
+        self.ack_to(at, &request.key, request.from, &request.message.header, frame);
+    }
+
+    fn ack_to(
+        &mut self,
+        at: Option<At>,
+        key: &RecordKey,
+        to: SocketAddrV4,
+        request: &Header,
+        frame: &[u8],
+    ) {
+        let Some(record) = at.map(|at| &self.records.entry(at).record) else { return };
+        let Version { generation, sequence } = record.version;
         let header = Header { kind: Kind::Ack, create: false, generation, sequence, ..*request };
         self.statistics.acks += 1;
-        self.answer_without_value(key, to, header, frame);
+        self.answer(at, &Answer { to, header, key, with_value: false, frame });
     }
 
     fn nack(
@@ -413,16 +464,30 @@ impl Node {
         request: &Header,
         frame: &[u8],
     ) {
-        let header = Header { kind: Kind::Nack, create: false, reason: Some(reason), ..*request };
-        *self.statistics.nacks.entry(reason).or_default() += 1;
-        self.answer_without_value(key, to, header, frame);
+        let header = self.refusal(reason, request);
+        let answer = Answer { to, header, key, with_value: false, frame };
+        self.answer(self.records.find(key), &answer);
     }
 
-    fn answer_without_value(&mut self, key: &RecordKey, to: SocketAddrV4, header: Header, frame: &[u8]) {
-        let Some(creator) = self.apps.get(&key.app()) else { return };
-        let value = vec![0; usize::from(creator.schema().value_len)];
-        let bytes = Message { header, key: key.key(), value: &value, frame }.to_vec();
-        self.pass_down(Some(key), Reply { to, bytes });
+    /// Says that there is no room. Goes out directly: it depends on no record, and must cost little.
+    fn busy(&mut self, request: &Request<'_>) {
+        let Request { from, key, message, .. } = request;
+        let header = self.refusal(NackReason::Busy, &message.header);
+        let answer = Answer { to: *from, header, key, with_value: false, frame: message.frame };
+        self.answer_directly(None, &answer);
+    }
+
+    fn refusal(&mut self, reason: NackReason, request: &Header) -> Header {
+        *self.statistics.nacks.entry(reason).or_default() += 1;
+        Header { kind: Kind::Nack, create: false, reason: Some(reason), ..*request }
+    }
+}
+
+/// Takes over what a switch wrote. One that speaks an older schema leaves alone what it does not know.
+fn write_value(value: &mut Value, written: &[u8]) {
+    match value.get_mut(..written.len()) {
+        Some(known) => known.copy_from_slice(written),
+        None => *value = written.into(),
     }
 }
 
@@ -430,7 +495,7 @@ impl Node {
 struct ShardView<'a> {
     app: u16,
     shard: Shard,
-    records: &'a btree_map::BTreeMap<RecordKey, Entry>,
+    records: &'a Table,
 }
 
 impl Records for ShardView<'_> {
@@ -445,7 +510,7 @@ impl Records for ShardView<'_> {
 }
 
 fn is_of_shard(key: &[u8], shard: Shard) -> bool {
-    shard_of(crc32fast::hash(key), shard.count) == shard.index
+    shard.count <= 1 || shard_of(crc32fast::hash(key), shard.count) == shard.index
 }
 
 /// A creator is the operator's own code, but what it makes goes to all replicas: so nothing is taken on trust.

@@ -17,7 +17,7 @@ pub enum StoreDrop {
     UnknownSchema,
     /// The key belongs to another shard.
     WrongShard,
-    /// A request, but this node is not the head now.
+    /// A request, but this node is in no chain now.
     NotHead,
     /// A RELEASE of a generation that is over, or not from the owner.
     StaleRelease,
@@ -76,6 +76,12 @@ pub struct StoreStatistics {
     pub acks: u64,
     /// Recalls sent, repeated ones too.
     pub recalls: u64,
+    /// Requests passed on to the head.
+    pub forwarded: u64,
+    /// Creations that were put off because there were too many at once; the switch heard BUSY.
+    pub creations_metered: u64,
+    /// Creations that were put off because the shard is full; the switch heard BUSY.
+    pub creations_full: u64,
     /// Records made, companions too.
     pub created: u64,
     /// Records deleted because idle, companions too.
@@ -99,6 +105,9 @@ impl StoreStatistics {
         self.generations += other.generations;
         self.acks += other.acks;
         self.recalls += other.recalls;
+        self.forwarded += other.forwarded;
+        self.creations_metered += other.creations_metered;
+        self.creations_full += other.creations_full;
         self.created += other.created;
         self.deleted += other.deleted;
         self.records += other.records;

@@ -50,6 +50,10 @@ impl Waiting {
         self.count
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     pub(crate) fn queue(&self, key: &RecordKey) -> Option<&Queue> {
         self.queues.get(key)
     }

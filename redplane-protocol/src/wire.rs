@@ -397,6 +397,16 @@ impl<'a> Message<'a> {
         rest[..self.frame.len()].copy_from_slice(self.frame);
     }
 
+    /// Appends the message to `out`.
+    pub fn append(&self, out: &mut Vec<u8>) {
+        let mut header = [0; HEADER_LEN];
+        self.header.emit(&mut header);
+        out.extend_from_slice(&header);
+        out.extend_from_slice(self.key);
+        out.extend_from_slice(self.value);
+        out.extend_from_slice(self.frame);
+    }
+
     /// The message in a buffer of its own.
     #[must_use]
     pub fn to_vec(&self) -> Vec<u8> {

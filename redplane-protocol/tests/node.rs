@@ -95,8 +95,8 @@ fn a_lease_makes_the_record_only_if_asked_to() {
     assert_eq!(absent[0].0.reason, Some(NackReason::Absent));
     let grant = lease(&mut node, 1, 4, Time(0));
     assert_eq!((grant.ticket, grant.sent_at, grant.port), (Serial(4), Ticks(77), 5));
-    assert_eq!(node.record(1, &KEY.to_be_bytes()).unwrap().value, [0, 0, 0, 10]);
-    assert_eq!(node.record(1, &(KEY + 100).to_be_bytes()).unwrap().value, [0, 0, 0, 9]);
+    assert_eq!(node.record(1, &KEY.to_be_bytes()).unwrap().value[..], [0, 0, 0, 10]);
+    assert_eq!(node.record(1, &(KEY + 100).to_be_bytes()).unwrap().value[..], [0, 0, 0, 9]);
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn a_replica_listens_only_to_its_predecessor_in_its_epoch() {
         version: Version { generation: Serial(3), sequence: Serial(1) },
         owner: None,
         ticket: Serial(0),
-        value: vec![0, 0, 0, 9],
+        value: [0, 0, 0, 9][..].into(),
         deleted: false,
         idle: IDLE,
         companions: Vec::new(),
@@ -325,7 +325,7 @@ fn a_replica_listens_only_to_its_predecessor_in_its_epoch() {
             reply: None,
         },
     };
-    let short = Record { value: vec![1], ..record.clone() };
+    let short = Record { value: [1][..].into(), ..record.clone() };
     for (from, bytes, reason) in [
         (0, message(3, &record).to_vec(), StoreDrop::ChainEpoch),
         (0, message(5, &record).to_vec(), StoreDrop::ChainEpoch),
@@ -339,15 +339,135 @@ fn a_replica_listens_only_to_its_predecessor_in_its_epoch() {
     }
     middle.handle_chain(NodeId(0), &message(4, &record).to_vec(), Time(0));
     assert_eq!(middle.records().count(), 1);
-    let older = Record { version: Version::default(), value: vec![0; 4], ..record.clone() };
+    let older = Record { version: Version::default(), value: [0; 4][..].into(), ..record.clone() };
     middle.handle_chain(NodeId(0), &message(4, &older).to_vec(), Time(0));
     assert_eq!(middle.record(1, &KEY.to_be_bytes()), Some(&record), "an overtaken update");
-    middle.handle_request(address(1), &bytes(header(1, Kind::Lease), KEY, 0), Time(0));
-    assert_eq!(middle.statistics().dropped[&StoreDrop::NotHead], 1);
     middle.reconfigure(configuration(4, &[1]), Time(0));
     assert!(!middle.is_head(), "the same epoch again");
     middle.reconfigure(configuration(5, &[2, 3]), Time(0));
     assert_eq!(middle.records().count(), 0, "who is out of the chain forgets");
+    middle.handle_request(address(1), &bytes(header(1, Kind::Lease), KEY, 0), Time(0));
+    assert_eq!(middle.statistics().dropped[&StoreDrop::NotHead], 1, "and can tell nobody");
+}
+
+#[test]
+fn a_request_that_comes_to_the_wrong_node_goes_to_the_head_once() {
+    let (mut head, mut tail) = (node(0, 1), node(1, 1));
+    head.reconfigure(configuration(1, &[0, 1]), Time(0));
+    tail.reconfigure(configuration(1, &[0, 1]), Time(0));
+    let request = bytes(header(1, Kind::Lease), KEY, 0);
+    tail.handle_request(address(1), &request, Time(0));
+    let forwarded = tail.poll_transmit().unwrap();
+    assert_eq!((forwarded.to, tail.statistics().forwarded), (Destination::Node(NodeId(0)), 1));
+    head.handle_chain(NodeId(7), &forwarded.bytes, Time(0));
+    assert_eq!(head.statistics().dropped[&StoreDrop::ChainStranger], 1, "only a member may pass on");
+    head.handle_chain(NodeId(1), &forwarded.bytes, Time(0));
+    let update = head.poll_transmit().unwrap();
+    tail.handle_chain(NodeId(0), &update.bytes, Time(0));
+    let answer = tail.poll_transmit().unwrap();
+    assert_eq!(answer.to, Destination::Switch(address(1)), "to the switch, not to who passed it on");
+    // Both take the other for the head: it goes no further than that.
+    head.reconfigure(configuration(2, &[1, 0]), Time(0));
+    tail.reconfigure(configuration(2, &[0, 1]), Time(0));
+    tail.handle_request(address(1), &request, Time(0));
+    head.handle_chain(NodeId(1), &tail.poll_transmit().unwrap().bytes, Time(0));
+    assert!(head.poll_transmit().is_none());
+}
+
+/// Old and new switches share a record while a network is being upgraded.
+#[test]
+fn an_added_field_is_left_alone_by_who_does_not_know_it() {
+    struct Grown;
+    impl Creator for Grown {
+        fn create(&mut self, _: &[u8], _: &dyn Records) -> Result<Created, Refusal> {
+            Ok(Created { value: vec![1, 2, 3, 4, 5, 6], companions: Vec::new(), keep_for: None })
+        }
+        fn schema(&self) -> Schema {
+            Schema { fingerprint: 99, value_len: 6, ..SCHEMA }
+        }
+        fn accepted(&self) -> Vec<Schema> {
+            vec![SCHEMA, self.schema()]
+        }
+        fn idle(&self) -> Duration {
+            IDLE
+        }
+    }
+    let mut node = Node::new(NodeId(0), Shard { index: 0, count: 1 }, lease_time(), vec![Box::new(Grown)]);
+    node.reconfigure(configuration(1, &[0]), Time(0));
+    let mut ask = |schema: Schema, header: Header, value: &[u8]| {
+        let header = Header { fingerprint: schema.fingerprint, ..header };
+        let request = Message { header, key: &KEY.to_be_bytes(), value, frame: b"frame" }.to_vec();
+        node.handle_request(address(1), &request, Time(0));
+        let bytes = node.poll_transmit().unwrap().bytes;
+        let answer = Message::parse(&bytes, &schema).unwrap();
+        assert_eq!(answer.frame, b"frame");
+        (answer.header, answer.value.to_vec())
+    };
+    let new = Schema { fingerprint: 99, value_len: 6, ..SCHEMA };
+    let (old_grant, value) = ask(SCHEMA, header(1, Kind::Lease), &[0; 4]);
+    assert_eq!(value, [1, 2, 3, 4]);
+    let (new_grant, value) = ask(new, header(1, Kind::Lease), &[0; 6]);
+    assert_eq!(value, [1, 2, 3, 4, 0, 0], "what nobody wrote reads as zero");
+    let (ack, _) = ask(new, Header { kind: Kind::Write, sequence: Serial(1), ..new_grant }, &[7; 6]);
+    assert_eq!((ack.kind, ack.sequence), (Kind::Ack, Serial(1)));
+    ask(SCHEMA, Header { kind: Kind::Write, sequence: Serial(2), ..old_grant }, &[8; 4]);
+    let (_, value) = ask(new, header(1, Kind::Lease), &[0; 6]);
+    assert_eq!(value, [8, 8, 8, 8, 7, 7]);
+}
+
+#[test]
+fn creations_are_metered_and_what_exists_is_not() {
+    let rates = AdmissionRates { per_switch: 5, per_prefix: None };
+    let limits = NodeLimits { admission: [(1, rates)].into(), records_max: 14, ..NodeLimits::default() };
+    let mut node = node(0, 1).with_limits(limits);
+    node.reconfigure(configuration(1, &[0]), Time(0));
+    let lease = |node: &mut Node, key: u16, now: u64| {
+        node.handle_request(address(1), &bytes(header(1, Kind::Lease), key, 0), Time(now));
+        let bytes = node.poll_transmit().unwrap().bytes;
+        let header = Header::parse(&bytes).unwrap();
+        (header.kind, header.reason)
+    };
+    let busy = (Kind::Nack, Some(NackReason::Busy));
+    let granted: Vec<_> = (0..10).filter(|key| lease(&mut node, *key, 0) != busy).collect();
+    assert_eq!((granted, node.statistics().creations_metered), (vec![0, 1, 2, 3, 4], 5));
+    assert_eq!(lease(&mut node, 0, 0), (Kind::Grant, None), "what exists is not metered");
+    // Each key comes with a companion: ten records are there, and fourteen at most, with room for companions.
+    assert_eq!(lease(&mut node, 7, 2_000_000), busy);
+    assert_eq!(node.statistics().creations_full, 1);
+    assert_eq!(lease(&mut node, 3, 2_000_000), (Kind::Grant, None));
+}
+
+/// What a journal was told, and nothing else, is what a node goes on from.
+#[test]
+fn a_node_goes_on_from_what_it_told_its_journal() {
+    let mut kept: BTreeMap<RecordKey, Record> = BTreeMap::new();
+    let mut note = |node: &mut Node| {
+        node.take_changes(|change| match change {
+            RecordChange::Cleared => kept.clear(),
+            RecordChange::Removed(key) => drop(kept.remove(key)),
+            RecordChange::Present(key, record) => drop(kept.insert(*key, record.clone())),
+        });
+    };
+    let mut node = alone();
+    node.want_changes();
+    let grant = lease(&mut node, 1, 0, Time(0));
+    note(&mut node);
+    assert!(!node.has_changes());
+    ask(&mut node, write(grant, 1), 77, Time(1));
+    assert!(node.has_changes());
+    note(&mut node);
+    let generation = node.generation();
+
+    let mut again = self::node(0, 1);
+    assert_eq!(again.restore(generation, kept.clone(), Time(0)), 0);
+    again.reconfigure(configuration(9, &[0]), Time(0));
+    assert_eq!(u32::decode(&again.record(1, &KEY.to_be_bytes()).unwrap().value), 77);
+    assert_eq!(again.statistics().records, node.statistics().records);
+    let (ack, _) = ask(&mut again, write(grant, 2), 78, Time(1)).unwrap();
+    assert_eq!(ack.kind, Kind::Ack, "the owner's lease is honoured");
+    let mut stranger = kept.clone();
+    stranger.insert(RecordKey::new(9, &[1, 2]).unwrap(), Record::tombstone(Serial(1)));
+    assert_eq!(self::node(0, 1).restore(generation, stranger, Time(0)), 1, "of no app that is served");
 }
 
 #[test]

@@ -75,6 +75,11 @@ fn chain(bytes: &[u8], schema: &Schema) -> Option<Description> {
         Content::Copy { portion, records } => ("copy", format!("portion {portion}{}", all(&records))),
         Content::Confirmed { confirm } => ("confirmed", format!("{confirm}")),
         Content::Copied { portion } => ("copied", format!("portion {portion}")),
+        Content::Forwarded { bytes, .. } => {
+            let request = message(&bytes, schema);
+            let request = request.map(|request| format!("{} {}", request.kind, request.text));
+            ("forwarded", request.unwrap_or_default())
+        }
     };
     let text = format!("{what} (shard {shard} epoch {epoch} last generation {})", generation.0);
     Some(Description { kind: kind.to_owned(), text })
