@@ -1,9 +1,11 @@
 //! One node that is a chain by itself, request by request; and what a node refuses from its peers.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use redplane_protocol::chain::Content;
+use redplane_protocol::create::{Created, Records};
 use redplane_protocol::node::TOMBSTONE_HOLD;
 use redplane_protocol::waiting::WAITING_PER_KEY_MAX;
 use redplane_protocol::*;
@@ -392,7 +394,8 @@ fn an_added_field_is_left_alone_by_who_does_not_know_it() {
             IDLE
         }
     }
-    let mut node = Node::new(NodeId(0), Shard { index: 0, count: 1 }, lease_time(), vec![Box::new(Grown)]);
+    let lease = Lease::new(LEASE, 10).unwrap();
+    let mut node = Node::new(NodeId(0), Shard { index: 0, count: 1 }, lease, vec![Box::new(Grown)]);
     node.reconfigure(configuration(1, &[0]), Time(0));
     let mut ask = |schema: Schema, header: Header, value: &[u8]| {
         let header = Header { fingerprint: schema.fingerprint, ..header };
@@ -418,7 +421,7 @@ fn an_added_field_is_left_alone_by_who_does_not_know_it() {
 #[test]
 fn creations_are_metered_and_what_exists_is_not() {
     let rates = AdmissionRates { per_switch: 5, per_prefix: None };
-    let limits = NodeLimits { admission: [(1, rates)].into(), records_max: 14, ..NodeLimits::default() };
+    let limits = NodeLimits { admission: [(1, rates)].into(), records_max: 17, ..NodeLimits::default() };
     let mut node = node(0, 1).with_limits(limits);
     node.reconfigure(configuration(1, &[0]), Time(0));
     let lease = |node: &mut Node, key: u16, now: u64| {
@@ -431,8 +434,10 @@ fn creations_are_metered_and_what_exists_is_not() {
     let granted: Vec<_> = (0..10).filter(|key| lease(&mut node, *key, 0) != busy).collect();
     assert_eq!((granted, node.statistics().creations_metered), (vec![0, 1, 2, 3, 4], 5));
     assert_eq!(lease(&mut node, 0, 0), (Kind::Grant, None), "what exists is not metered");
-    // Each key comes with a companion: ten records are there, and fourteen at most, with room for companions.
-    assert_eq!(lease(&mut node, 7, 2_000_000), busy);
+    assert_eq!(lease(&mut node, 7, 2_000_000), (Kind::Grant, None), "later there is room");
+    // Each key comes with a companion: fourteen records are there, seventeen at most, and one creation makes five at most.
+    assert_eq!(lease(&mut node, 8, 2_000_000), (Kind::Grant, None));
+    assert_eq!(lease(&mut node, 6, 2_000_000), busy);
     assert_eq!(node.statistics().creations_full, 1);
     assert_eq!(lease(&mut node, 3, 2_000_000), (Kind::Grant, None));
 }
@@ -463,8 +468,8 @@ fn a_node_goes_on_from_what_it_told_its_journal() {
     again.reconfigure(configuration(9, &[0]), Time(0));
     assert_eq!(u32::decode(&again.record(1, &KEY.to_be_bytes()).unwrap().value), 77);
     assert_eq!(again.statistics().records, node.statistics().records);
-    let (ack, _) = ask(&mut again, write(grant, 2), 78, Time(1)).unwrap();
-    assert_eq!(ack.kind, Kind::Ack, "the owner's lease is honoured");
+    let answers = ask(&mut again, write(grant, 2), 78, Time(1));
+    assert_eq!(kinds(&answers), [Kind::Ack], "the owner goes on");
     let mut stranger = kept.clone();
     stranger.insert(RecordKey::new(9, &[1, 2]).unwrap(), Record::tombstone(Serial(1)));
     assert_eq!(self::node(0, 1).restore(generation, stranger, Time(0)), 1, "of no app that is served");
