@@ -4,4 +4,5 @@ pub mod clock;
 pub mod config;
 pub mod coordination;
 pub mod journal;
+pub mod schema;
 pub mod udp;
