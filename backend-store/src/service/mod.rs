@@ -4,5 +4,6 @@ pub mod clock;
 pub mod config;
 pub mod coordination;
 pub mod journal;
+pub mod question;
 pub mod schema;
 pub mod udp;

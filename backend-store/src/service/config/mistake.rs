@@ -105,7 +105,7 @@ impl ConfigError {
 }
 
 /// A diagnostic as text for people.
-pub(crate) fn render(diagnostic: &dyn Diagnostic, colors: bool) -> String {
+fn render(diagnostic: &dyn Diagnostic, colors: bool) -> String {
     let theme = if colors { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(REPORT_WIDTH).with_links(false);
     let mut report = String::new();
