@@ -27,6 +27,8 @@ use super::question::{NodeStatus, Question, RECORDS_PAGE_MAX, RecordsPage, Shard
 use super::schema::value::{from_hex, hex};
 use super::schema::{AppSet, StoreApp};
 
+mod connections;
+
 /// For how long a worker is waited for. One that takes longer is reported as silent.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
@@ -93,7 +95,7 @@ impl Admin {
             runtime.block_on(async move {
                 let served = async {
                     let listener = tokio::net::TcpListener::from_std(listener)?;
-                    axum::serve(listener, router(state)).await
+                    axum::serve(connections::Bounded::new(listener), router(state)).await
                 };
                 tokio::select! {
                     result = served => if let Err(error) = result {
@@ -259,7 +261,10 @@ async fn records(
         Some(text) => match from_hex(text).and_then(|key| RecordKey::new(app.schema.app, &key)) {
             Some(key) => Some(key),
             None => {
-                return error(StatusCode::BAD_REQUEST, "`after` is the `next` of a page: hex digits of a key");
+                return error(
+                    StatusCode::BAD_REQUEST,
+                    "`after` is the `next` of a page: hex digits of a key",
+                );
             }
         },
     };

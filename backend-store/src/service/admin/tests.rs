@@ -1,5 +1,7 @@
 //! The port over a real socket, with workers that are a thread in the test.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 
 use redplane_protocol::{Node, Serial, Shard, Version};
@@ -168,5 +170,23 @@ fn an_address_that_is_taken_is_said() {
     };
     let error = Admin::start(admin.address(), state).err().unwrap().to_string();
     assert!(error.starts_with("the admin port cannot listen at 127.0.0.1:"), "{error}");
+    admin.stop();
+}
+
+#[test]
+fn connections_that_say_nothing_are_bounded_and_more_wait() {
+    let admin = port(true, true);
+    let open = || TcpStream::connect(admin.address()).unwrap();
+    let mut silent: Vec<_> = (0..connections::CONNECTIONS_MAX).map(|_| open()).collect();
+    // All places may be taken before this one asks: it is answered as soon as one is free.
+    let mut waiting = open();
+    waiting.write_all(b"GET /live HTTP/1.0\r\n\r\n").unwrap();
+    waiting.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let mut answer = [0; 12];
+    assert!(waiting.read_exact(&mut answer).is_err(), "there is no room");
+    silent.clear();
+    waiting.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    waiting.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.0 200");
     admin.stop();
 }

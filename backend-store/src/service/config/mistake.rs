@@ -86,7 +86,7 @@ impl ConfigError {
     /// The report, with carets below the places, in colours or not.
     #[must_use]
     pub fn render(&self, colors: bool) -> String {
-        let Self::Mistakes { text, mistakes, .. } = self else { return render(self, colors) };
+        let Self::Mistakes { text, mistakes, .. } = self else { return format!("{self}\n") };
         let with_text = |mistake: &Mistake| Report::new(mistake.clone()).with_source_code(text.clone());
         let reports = mistakes.iter().map(|mistake| render(with_text(mistake).as_ref(), colors));
         reports.collect::<Vec<_>>().join("\n")
