@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use miette::Diagnostic;
+use redplane_protocol::NodeId;
 use serde_json::{Value, json};
 
 use super::output::{answer, answer_json, table};
 use super::{Failure, Outcome, Registration, serve};
-use crate::service::config::{Config, ConfigError, Coordination};
+use crate::service::config::{Config, ConfigError, Coordination, Mistake, NodeAddresses, SwitchAddress};
 use crate::service::schema::{AppSet, StoreApp};
 
 /// Checks a configuration, its schemas too, and says what it means.
@@ -42,7 +43,7 @@ fn mistakes(failure: &Failure) -> Vec<Value> {
         let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
         (line, column)
     };
-    let mistake = |mistake: &crate::service::config::Mistake| {
+    let mistake = |mistake: &Mistake| {
         let (line, column) = place(mistake.offset());
         let help = mistake.help().map(|help| help.to_string());
         json!({ "line": line, "column": column, "message": mistake.to_string(), "help": help })
@@ -158,13 +159,19 @@ fn switches_table(config: &Config) -> String {
 fn resolve(config: &Config, apps: &AppSet) -> Value {
     let coordination = match &config.coordination {
         Coordination::Static { address, state } => {
-            json!({ "kind": "static", "address": address, "state": state })
+            json!({ "kind": "static", "address": address, "state": state.to_string_lossy() })
         }
         Coordination::Etcd { endpoints } => json!({ "kind": "etcd", "endpoints": endpoints }),
     };
-    let node = |(id, node): (&redplane_protocol::NodeId, &crate::service::config::NodeAddresses)| json!({ "id": id.0, "requests": node.requests, "chain": node.chain, "admin": node.admin });
-    let switch = |(id, switch): (&u16, &crate::service::config::SwitchAddress)| json!({ "id": id, "address": switch.ip, "port": switch.port });
+    let node = |(id, node): (&NodeId, &NodeAddresses)| {
+        let NodeAddresses { requests, chain, admin } = node;
+        json!({ "id": id.0, "requests": requests, "chain": chain, "admin": admin })
+    };
+    let switch =
+        |(id, switch): (&u16, &SwitchAddress)| json!({ "id": id, "address": switch.ip, "port": switch.port });
     let durability = config.durability.as_ref();
+    let durability = durability
+        .map(|durability| json!({ "path": durability.path.to_string_lossy(), "shards": durability.shards }));
     json!({
         "ok": true,
         "cluster": config.cluster,
@@ -175,7 +182,7 @@ fn resolve(config: &Config, apps: &AppSet) -> Value {
         "detection_ms": config.detection.as_millis() as u64,
         "nodes": config.nodes.iter().map(node).collect::<Vec<_>>(),
         "threads": config.threads,
-        "durability": durability.map(|durability| json!({ "path": durability.path, "shards": durability.shards })),
+        "durability": durability,
         "apps": apps.apps().iter().map(resolve_app).collect::<Vec<_>>(),
         "records_per_shard": config.records_per_shard,
         "switches": config.switches.iter().map(switch).collect::<Vec<_>>(),

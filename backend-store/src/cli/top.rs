@@ -164,8 +164,9 @@ mod tests {
     fn the_screen_shows_replicas_and_what_is_wrong() {
         let mut terminal = Terminal::new(TestBackend::new(90, 6)).expect("a test has a terminal");
         let row = ["0", "1", "head", "0>1", "12", "0", "900", "450", "0"].map(str::to_owned).to_vec();
-        let draw =
-            |frame: &mut Frame<'_>| draw(frame, &[row.clone()], &["node 2 does not answer".to_owned()]);
+        let draw = |frame: &mut Frame<'_>| {
+            draw(frame, std::slice::from_ref(&row), &["node 2 does not answer".to_owned()]);
+        };
         terminal.draw(draw).expect("a test has a terminal");
         let text = terminal.backend().to_string();
         assert!(text.contains("requests/s") && text.contains("0>1") && text.contains("900"), "{text}");

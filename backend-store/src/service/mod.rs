@@ -8,4 +8,5 @@ pub mod journal;
 pub mod metrics;
 pub mod question;
 pub mod schema;
+pub mod supervisor;
 pub mod udp;

@@ -213,9 +213,8 @@ fn missing_keys() {
     check(
         "cluster = \"lab\"\n",
         "",
-        &[
-            "1:1 'shards = 2' the file has no `cluster` (give it a name, so that nodes and files of two clusters do not mix)",
-        ],
+        &["1:1 'shards = 2' the file has no `cluster` (give it a name, so that nodes and files of two \
+             clusters do not mix)"],
     );
     check(
         "kind = \"static\"\n",
@@ -225,16 +224,14 @@ fn missing_keys() {
     check(
         "path = \"journal\"\n",
         "",
-        &[
-            "26:1 '[durability]' [durability] has no `path` (the folder of the journals: path = \"/var/lib/redplane\")",
-        ],
+        &["26:1 '[durability]' [durability] has no `path` (the folder of the journals: path = \
+             \"/var/lib/redplane\")"],
     );
     check(
         "chain = \"127.0.0.2:22072\"\n",
         "",
-        &[
-            "18:1 '[[node]]' [[node]] has no `chain` (an address: shard n is at its port + n; or a list with one a shard)",
-        ],
+        &["18:1 '[[node]]' [[node]] has no `chain` (an address: shard n is at its port + n; or a list \
+             with one a shard)"],
     );
 }
 
@@ -246,9 +243,8 @@ fn leases_that_cannot_be() {
     check(
         "\"100ms\"",
         "\"fast\"",
-        &[
-            "3:9 '\"fast\"' `lease` is no duration: \"fast\" (write a whole number and a unit: us, ms, s, m or h, as in \"100ms\")",
-        ],
+        &["3:9 '\"fast\"' `lease` is no duration: \"fast\" (write a whole number and a unit: us, ms, s, m \
+             or h, as in \"100ms\")"],
     );
 }
 
@@ -259,19 +255,20 @@ fn coordination_that_cannot_be() {
     check(
         "127.0.0.1:21100",
         "0.0.0.0:21100",
-        &[
-            "8:11 '\"0.0.0.0:21100\"' `address` is every address of a machine, so nodes do not know where to send (write the one that the nodes reach)",
-        ],
+        &["8:11 '\"0.0.0.0:21100\"' `address` is every address of a machine, so nodes do not know where \
+             to send (write the one that the nodes reach)"],
     );
     let etcd = |rest: &str| {
-        let from = "kind = \"static\"\naddress = \"127.0.0.1:21100\"\nstate = \"coordinator.json\"\ndetection = \"500ms\"";
+        let from = "kind = \"static\"\naddress = \"127.0.0.1:21100\"\nstate = \
+         \"coordinator.json\"\ndetection = \"500ms\"";
         mistakes_with(from, &format!("kind = \"etcd\"\n{rest}"))
     };
     assert_eq!(
         etcd("endpoints = [\"127.0.0.1:2379\"]\ndetection = \"1500ms\""),
         [
             "8:14 '\"127.0.0.1:2379\"' \"127.0.0.1:2379\" is no endpoint of etcd (as in \"http://127.0.0.1:2379\")",
-            "9:13 '\"1500ms\"' a detection time of 1.5s with etcd (a lease of etcd has whole seconds: detection = \"1s\" or more)",
+            "9:13 '\"1500ms\"' a detection time of 1.5s with etcd (a lease of etcd has whole seconds: \
+             detection = \"1s\" or more)",
         ]
     );
 }
@@ -281,23 +278,20 @@ fn lists_have_one_address_a_shard() {
     check(
         "[\"127.0.0.2:21072\", \"127.0.0.2:21074\"]",
         "[\"127.0.0.2:21072\"]",
-        &[
-            "20:12 '[\"127.0.0.2:21072\"]' `requests` has 1 address, and there are 2 shards (one address a shard, or one alone: then shard n is at its port + n)",
-        ],
+        &["20:12 '[\"127.0.0.2:21072\"]' `requests` has 1 address, and there are 2 shards (one address a \
+             shard, or one alone: then shard n is at its port + n)"],
     );
     check(
         "127.0.0.2:22072",
         "127.0.0.2:65535",
-        &[
-            "21:9 '\"127.0.0.2:65535\"' `chain` starts at port 65535, too high for 2 ports (shard n is at the port + n)",
-        ],
+        &["21:9 '\"127.0.0.2:65535\"' `chain` starts at port 65535, too high for 2 ports (shard n is at \
+             the port + n)"],
     );
     check(
         "127.0.0.2:22072",
         "127.0.0.2",
-        &[
-            "21:9 '\"127.0.0.2\"' `chain` is no address with a port: \"127.0.0.2\" (write it as in \"10.0.0.1:21072\")",
-        ],
+        &["21:9 '\"127.0.0.2\"' `chain` is no address with a port: \"127.0.0.2\" (write it as in \
+             \"10.0.0.1:21072\")"],
     );
     check(
         "\"127.0.0.2:22072\"",
@@ -307,9 +301,8 @@ fn lists_have_one_address_a_shard() {
     check(
         "127.0.0.2:22072",
         "0.0.0.0:22072",
-        &[
-            "21:9 '\"0.0.0.0:22072\"' `chain` is every address of a machine, so other nodes do not know where to send (write the one that they reach)",
-        ],
+        &["21:9 '\"0.0.0.0:22072\"' `chain` is every address of a machine, so other nodes do not know \
+             where to send (write the one that they reach)"],
     );
 }
 
@@ -335,16 +328,14 @@ fn nobody_listens_where_another_does() {
     check(
         "chain = \"127.0.0.1:22072\"",
         "chain = \"127.0.0.1:21073\"",
-        &[
-            "15:9 '\"127.0.0.1:21073\"' two listeners at 127.0.0.1:21073: node 0, `requests` of shard 1 and node 0, `chain` of shard 0",
-        ],
+        &["15:9 '\"127.0.0.1:21073\"' two listeners at 127.0.0.1:21073: node 0, `requests` of shard 1 and \
+             node 0, `chain` of shard 0"],
     );
     check(
         "chain = \"127.0.0.1:22072\"",
         "chain = \"127.0.0.1:21099\"",
-        &[
-            "15:9 '\"127.0.0.1:21099\"' two listeners at 127.0.0.1:21100: the coordinator and node 0, `chain` of shard 1",
-        ],
+        &["15:9 '\"127.0.0.1:21099\"' two listeners at 127.0.0.1:21100: the coordinator and node 0, \
+             `chain` of shard 1"],
     );
     check(
         "chain = \"127.0.0.2:22072\"",
@@ -358,9 +349,8 @@ fn the_admin_port_is_for_this_machine() {
     check(
         "127.0.0.1:9090",
         "10.0.0.1:9090",
-        &[
-            "16:9 '\"10.0.0.1:9090\"' `admin` is 10.0.0.1, where others than this machine reach it (it has no password: take 127.0.0.1, or say `admin_public = true` in this [[node]])",
-        ],
+        &["16:9 '\"10.0.0.1:9090\"' `admin` is 10.0.0.1, where others than this machine reach it (it has \
+             no password: take 127.0.0.1, or say `admin_public = true` in this [[node]])"],
     );
     check("admin = \"127.0.0.1:9090\"", "admin = \"10.0.0.1:9090\"\nadmin_public = true", &[]);
 }
@@ -371,9 +361,8 @@ fn somebody_must_be_served() {
     check(
         from,
         "",
-        &[
-            "1:1 'cluster = \"lab\"' the file has neither [[switch]] nor [authentication]: nobody would be served (name the switches that are served, or give a key that all messages are signed with)",
-        ],
+        &["1:1 'cluster = \"lab\"' the file has neither [[switch]] nor [authentication]: nobody would be \
+             served (name the switches that are served, or give a key that all messages are signed with)"],
     );
 }
 
@@ -382,9 +371,8 @@ fn switches_have_addresses() {
     check(
         "\"10.0.0.1\"",
         "\"switch-1\"",
-        &[
-            "40:11 '\"switch-1\"' `address` is no IPv4 address: \"switch-1\" (as in \"10.0.0.1\", or \"10.0.0.1:21072\" if only that port is right)",
-        ],
+        &["40:11 '\"switch-1\"' `address` is no IPv4 address: \"switch-1\" (as in \"10.0.0.1\", or \
+             \"10.0.0.1:21072\" if only that port is right)"],
     );
 }
 
@@ -395,12 +383,14 @@ fn keys_of_the_authentication() {
     check(KEY, "\"0001\"", &[&format!("43:9 '\"0001\"' a key of 4 hex digits, not 32 {help}")]);
     check(KEY, "\"00g1\"", &[&format!("43:9 '\"00g1\"' character 3 of the key is no hex digit {help}")]);
     check(KEY, &format!("{KEY}, {KEY}"), &[&format!("43:45 '{KEY}' the same key twice")]);
-    let many = "\"000102030405060708090a0b0c0d0e00\", \"000102030405060708090a0b0c0d0e01\", \"000102030405060708090a0b0c0d0e02\"";
+    let many = "\"000102030405060708090a0b0c0d0e00\", \"000102030405060708090a0b0c0d0e01\", \
+     \"000102030405060708090a0b0c0d0e02\"";
     check(
         KEY,
         many,
         &[&format!(
-            "43:8 '[{many}]' 3 keys, not 1 to 2 (two are live while keys are changed: the new one first, then without the old one)"
+            "43:8 '[{many}]' 3 keys, not 1 to 2 (two are live while keys are changed: the new one first, \
+             then without the old one)"
         )],
     );
 }
@@ -410,16 +400,14 @@ fn admission_by_prefix_takes_three() {
     check(
         ", prefix_bits = 24",
         "",
-        &[
-            "33:35 'per_prefix' `per_prefix` without `prefix_bits` (admission by prefix takes all three: per_prefix, prefix_field, prefix_bits)",
-        ],
+        &["33:35 'per_prefix' `per_prefix` without `prefix_bits` (admission by prefix takes all three: \
+             per_prefix, prefix_field, prefix_bits)"],
     );
     check(
         "per_switch = 10000, ",
         "",
-        &[
-            "33:13 '{ per_prefix = 100, prefix_field = \"addr\", prefix_bits = 24 }' `admission` has no `per_switch` (new keys per second from one switch)",
-        ],
+        &["33:13 '{ per_prefix = 100, prefix_field = \"addr\", prefix_bits = 24 }' `admission` has no \
+             `per_switch` (new keys per second from one switch)"],
     );
     check(
         "idle = \"300s\"",
@@ -466,5 +454,33 @@ fn garbage_is_an_error() {
     ] {
         let error = parse(text).expect_err("it lacks everything");
         assert!(!error.render(false).is_empty());
+    }
+}
+
+#[test]
+fn no_text_is_too_broken_for_a_report() {
+    let deep = format!("cluster = {}", "[".repeat(100_000));
+    assert!(!parse(&deep).expect_err("nobody nests like that").render(false).is_empty());
+    // A generator of its own (Marsaglia, xorshift64): the same texts each time.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let pieces =
+        ["\"", "[", "]", "=", "\n", "0", "-1", "é", "{", "}", "'''", "#", ".", "99999999999", ",", ""];
+    for _ in 0..2000 {
+        let mut text: Vec<char> = GOOD.chars().collect();
+        for _ in 0..=random(4) {
+            let start = random(text.len());
+            let end = (start + random(8)).min(text.len());
+            text.splice(start..end, pieces[random(pieces.len())].chars());
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(error) = parse(&text) {
+            assert!(!error.render(false).is_empty());
+        }
     }
 }
