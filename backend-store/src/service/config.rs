@@ -7,6 +7,17 @@ use std::time::Duration;
 
 use redplane_protocol::{Lease, NodeId};
 
+mod apps;
+mod mistake;
+mod nodes;
+mod read;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use mistake::{ConfigError, Mistake};
+pub use read::{CONFIG_BYTES_MAX, RECORDS_PER_SHARD_DEFAULT, THREADS_MAX};
+
 /// A cluster, as all of its nodes and its coordinator know it.
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -1,7 +1,12 @@
 //! The store as processes: sockets, threads, coordination, journal, and what an operator sees.
 
+pub mod admin;
 pub mod clock;
 pub mod config;
 pub mod coordination;
 pub mod journal;
+pub mod metrics;
+pub mod question;
+pub mod schema;
+pub mod supervisor;
 pub mod udp;
