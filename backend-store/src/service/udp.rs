@@ -5,6 +5,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV4};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::socket::{setsockopt, sockopt};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
@@ -123,22 +124,35 @@ impl BatchSocket {
     /// # Errors
     /// Those of the kernel. The socket remains usable.
     pub fn receive(&mut self, mut f: impl FnMut(SocketAddrV4, &[u8])) -> io::Result<usize> {
-        let Self { socket, state, buffers, metas, .. } = self;
         let mut filled = 0;
-        let outcome = socket.try_io(Interest::READABLE, || {
-            let mut chunks = buffers.chunks_exact_mut(RECEIVE_STRIDE);
-            let mut slices: [_; BATCH_SIZE] =
-                std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
-            filled = state.recv(UdpSockRef::from(&*socket), &mut slices, metas)?;
+        let outcome = self.socket.try_io(Interest::READABLE, || {
+            filled = fill(&self.socket, &self.state, &mut self.buffers, &mut self.metas)?;
             // A batch that is not full has emptied the socket. To say so now spares the call that would find out.
             if filled < BATCH_SIZE { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
         match outcome {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-            _ => {}
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(self.hand_over(filled, &mut f)),
         }
+    }
+
+    /// As [`BatchSocket::receive`], but asks the kernel whatever the runtime knows: for a loop that polls by itself, and
+    /// never awaits [`BatchSocket::readable`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn receive_now(&mut self, mut f: impl FnMut(SocketAddrV4, &[u8])) -> io::Result<usize> {
+        match fill(&self.socket, &self.state, &mut self.buffers, &mut self.metas) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            Err(error) => Err(error),
+            Ok(filled) => Ok(self.hand_over(filled, &mut f)),
+        }
+    }
+
+    /// Splits so many receive buffers into datagrams.
+    fn hand_over(&self, filled: usize, f: &mut impl FnMut(SocketAddrV4, &[u8])) -> usize {
         let mut datagrams = 0;
-        for (meta, buffer) in metas.iter().zip(buffers.chunks_exact(RECEIVE_STRIDE)).take(filled) {
+        for (meta, buffer) in self.metas.iter().zip(self.buffers.chunks_exact(RECEIVE_STRIDE)).take(filled) {
             let SocketAddr::V4(from) = meta.addr else { continue };
             let received = &buffer[..meta.len.min(buffer.len())];
             if received.is_empty() {
@@ -150,7 +164,7 @@ impl BatchSocket {
                 datagrams += 1;
             }
         }
-        Ok(datagrams)
+        datagrams
     }
 
     fn segments_max(&self) -> usize {
@@ -162,6 +176,25 @@ impl BatchSocket {
         // Past the runtime, whose idea of "writable" starts as "no". The socket never blocks.
         self.state.try_send(UdpSockRef::from(&self.socket), &transmit)
     }
+}
+
+impl AsFd for BatchSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// One system call: how many receive buffers it filled.
+fn fill(
+    socket: &UdpSocket,
+    state: &UdpSocketState,
+    buffers: &mut [u8],
+    metas: &mut [RecvMeta; BATCH_SIZE],
+) -> io::Result<usize> {
+    let mut chunks = buffers.chunks_exact_mut(RECEIVE_STRIDE);
+    let mut slices: [_; BATCH_SIZE] =
+        std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+    state.recv(UdpSockRef::from(socket), &mut slices, metas)
 }
 
 /// What became of collected datagrams.
