@@ -11,7 +11,7 @@ mod embedded;
 mod settings;
 mod statistics;
 
-pub use coordinator::{JoinError, Role};
+pub use coordinator::{ChainState, JoinError, Role};
 pub use embedded::{EmbeddedStore, StoreDestination, StoreTransmit};
 pub use settings::{AppFactory, Delivery, NODES_MAX, SHARDS_MAX, SettingsError, StoreSettings};
 pub use statistics::EmbeddedStatistics;

@@ -1,8 +1,10 @@
-//! The store under failures: nothing that was acknowledged is lost. And its command line.
+//! The store under failures: nothing that was acknowledged is lost. Its service over real sockets, and its command line.
 
 #[cfg(feature = "service")]
 mod cluster;
 #[cfg(feature = "service")]
 mod command_line;
+#[cfg(feature = "service")]
+mod coordination;
 mod failures;
 mod switch;
