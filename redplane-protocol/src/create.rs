@@ -91,8 +91,11 @@ impl<K: Fixed, V: Fixed> Creation<'_, K, V> {
     /// The value of another key of this shard.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<V> {
-        let bytes = self.records.get(&to_bytes(key))?;
-        (bytes.len() == V::LEN).then(|| V::decode(bytes))
+        // A record of an older schema is shorter: what was added since reads as zero.
+        let held = self.records.get(&to_bytes(key)).filter(|held| held.len() <= V::LEN)?;
+        let mut bytes = vec![0; V::LEN];
+        bytes[..held.len()].copy_from_slice(held);
+        Some(V::decode(&bytes))
     }
 
     /// Whether a key could be a companion: it is of this shard, has no record, and is neither the key that is being

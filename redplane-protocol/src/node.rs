@@ -161,6 +161,8 @@ pub struct Node {
     /// The place in the table from which on nothing was copied yet.
     copy_from: usize,
     copying: bool,
+    /// Whether it has all records of the shard, and not a part of a copy.
+    complete: bool,
     pub(crate) statistics: StoreStatistics,
 }
 
@@ -200,6 +202,7 @@ impl Node {
             copy_courier: Courier::default(),
             copy_from: 0,
             copying: false,
+            complete: false,
             statistics: StoreStatistics::default(),
         }
     }
@@ -289,6 +292,7 @@ impl Node {
             copy_courier: self.copy_courier.clone(),
             copy_from: self.copy_from,
             copying: self.copying,
+            complete: self.complete,
             statistics: self.statistics.clone(),
             ..blank
         }
@@ -316,6 +320,13 @@ impl Node {
     #[must_use]
     pub const fn is_copying(&self) -> bool {
         self.copying
+    }
+
+    /// Whether it has all that the shard has: it was a full member from the start, or its copy came to an end. What a
+    /// journal must know before it can stand for the shard.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// A live record, for inspection.
@@ -368,6 +379,7 @@ impl Node {
             return;
         }
         let was_head = self.is_head();
+        let is_first = self.configuration.epoch == 0;
         self.configuration = configuration;
         self.successor = self.configuration.successor(self.id);
         self.deletions.clear();
@@ -384,6 +396,7 @@ impl Node {
         if !is_member || joins {
             self.records.clear();
         }
+        self.complete = is_member && !joins && (is_first || self.complete);
         if self.is_head() {
             if !was_head && !mutant::is(Mutant::NewHeadGrantsAtOnce) {
                 self.honour_all(now);
@@ -607,6 +620,7 @@ impl Node {
             }
             ContentView::Copy { portion, records } => {
                 self.merge(message.generation, &records, now)?;
+                self.complete |= records.is_empty();
                 self.tell(from, Content::Copied { portion });
             }
             ContentView::Confirmed { confirm } => {

@@ -239,7 +239,9 @@ impl<'a> Packet<'a> {
         &self.bytes[HEADER_LEN..]
     }
 
-    fn identity(&self) -> SwitchIdentity {
+    /// Who sent it, or is answered.
+    #[must_use]
+    pub fn identity(&self) -> SwitchIdentity {
         SwitchIdentity { switch: self.u16_at(field::SWITCH), incarnation: self.u16_at(field::INCARNATION) }
     }
 

@@ -237,8 +237,8 @@ struct RecordsQuery {
     shard: u16,
     /// Name or number.
     app: String,
-    /// Hex digits of a key.
-    after: Option<String>,
+    /// The `next` of the page before.
+    from: Option<usize>,
     limit: Option<usize>,
 }
 
@@ -256,21 +256,9 @@ async fn records(
     let Some((_, worker)) = state.shards.iter().find(|(shard, _)| *shard == query.shard) else {
         return error(StatusCode::NOT_FOUND, format!("there is no shard {}", query.shard));
     };
-    let after = match query.after.as_deref() {
-        None => None,
-        Some(text) => match from_hex(text).and_then(|key| RecordKey::new(app.schema.app, &key)) {
-            Some(key) => Some(key),
-            None => {
-                return error(
-                    StatusCode::BAD_REQUEST,
-                    "`after` is the `next` of a page: hex digits of a key",
-                );
-            }
-        },
-    };
     let limit = query.limit.unwrap_or(RECORDS_PAGE_DEFAULT).clamp(1, RECORDS_PAGE_MAX);
     let (answer, answered) = oneshot::channel();
-    let question = Question::Records { app: app.schema.app, after, limit, answer };
+    let question = Question::Records { app: app.schema.app, from: query.from.unwrap_or(0), limit, answer };
     let silent = || error(StatusCode::SERVICE_UNAVAILABLE, format!("shard {} is silent", query.shard));
     if worker.try_send(question).is_err() {
         return silent();
@@ -284,8 +272,7 @@ async fn records(
 fn show_page(app: &StoreApp, shard: u16, page: &RecordsPage) -> Value {
     let records: Vec<Value> =
         page.records.iter().map(|(key, record)| show(app, shard, key, record)).collect();
-    let last = page.records.last().filter(|_| page.more);
-    json!({ "records": records, "next": last.map(|(key, _)| hex(key.key())) })
+    json!({ "records": records, "next": page.next })
 }
 
 /// A record by its fields.

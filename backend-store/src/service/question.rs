@@ -14,6 +14,9 @@ pub const QUESTIONS_MAX: usize = 8;
 /// Records in one answer, at most: some hundred kilobytes, and well below a millisecond of a worker's time.
 pub const RECORDS_PAGE_MAX: usize = 1000;
 
+/// Records that are looked at for one answer: a millisecond or so.
+pub const PLACES_PAGE_MAX: usize = 16_384;
+
 /// A question to the worker of a shard. Whoever asked may have gone: an answer that nobody takes is dropped.
 #[derive(Debug)]
 pub enum Question {
@@ -23,8 +26,8 @@ pub enum Question {
     Records {
         /// Number of the app whose records are asked for.
         app: u16,
-        /// The key after which they begin; `None`: from the first.
-        after: Option<RecordKey>,
+        /// From where on: zero, or the `next` of the page before.
+        from: usize,
         /// How many, at most [`RECORDS_PAGE_MAX`].
         limit: usize,
         /// Takes the answer.
@@ -108,7 +111,7 @@ pub struct ShardStatus {
 }
 
 impl ShardStatus {
-    /// What a replica says of itself. It looks at every record. The network and the journal are the caller's to add.
+    /// What a replica says of itself. The network and the journal are the caller's to add.
     #[must_use]
     pub fn of(shard: u16, node: &Node, serving: bool) -> Self {
         let configuration = node.configuration();
@@ -146,6 +149,12 @@ pub struct ProtocolCounts {
     pub acks: u64,
     /// Recalls sent, repeated ones too.
     pub recalls: u64,
+    /// Requests passed on to the head.
+    pub forwarded: u64,
+    /// Creations put off because there were too many at once.
+    pub creations_metered: u64,
+    /// Creations put off because the shard is full.
+    pub creations_full: u64,
     /// Records made, companions too.
     pub created: u64,
     /// Records deleted because idle, companions too.
@@ -171,6 +180,9 @@ impl From<&StoreStatistics> for ProtocolCounts {
             generations: statistics.generations,
             acks: statistics.acks,
             recalls: statistics.recalls,
+            forwarded: statistics.forwarded,
+            creations_metered: statistics.creations_metered,
+            creations_full: statistics.creations_full,
             created: statistics.created,
             deleted: statistics.deleted,
             records: statistics.records as u64,
@@ -229,26 +241,29 @@ pub struct JournalCounts {
     pub queued_batches: u64,
 }
 
-/// A page of the records of one app in one shard.
+/// A page of the records of one app in one shard, in no order that means anything.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RecordsPage {
-    /// In order of their keys.
+    /// The records. May be none though there are more.
     pub records: Vec<(RecordKey, Record)>,
-    /// Whether there are more.
-    pub more: bool,
+    /// Where the next page begins, if there may be more.
+    pub next: Option<usize>,
 }
 
 impl RecordsPage {
-    /// The first `limit` of `records`, which come in order of their keys and begin after the one that was asked for.
-    pub fn of<'a>(records: impl Iterator<Item = (&'a RecordKey, &'a Record)>, limit: usize) -> Self {
-        let limit = limit.min(RECORDS_PAGE_MAX);
+    /// The first `limit` records of an app from a place on, of at most [`PLACES_PAGE_MAX`] that are looked at. A record
+    /// that stays while page after page is read is in exactly one of them.
+    pub fn of(node: &Node, app: u16, from: usize, limit: usize) -> Self {
+        let limit = limit.clamp(1, RECORDS_PAGE_MAX);
         let mut page = Self::default();
-        for (key, record) in records {
-            if page.records.len() == limit {
-                page.more = true;
+        for (next, key, record) in node.records_from(from) {
+            if key.app() == app {
+                page.records.push((*key, record.clone()));
+            }
+            if page.records.len() == limit || next >= from.saturating_add(PLACES_PAGE_MAX) {
+                page.next = Some(next);
                 break;
             }
-            page.records.push((*key, record.clone()));
         }
         page
     }
@@ -276,7 +291,7 @@ pub struct NodeStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use redplane_protocol::{Configuration, Kind, Lease, NackReason, Serial, Shard, StoreDrop, Time};
+    use redplane_protocol::{Configuration, Kind, Lease, NackReason, Shard, StoreDrop, Time};
 
     #[test]
     fn counters_have_names() {
@@ -311,17 +326,5 @@ mod tests {
             assert_eq!((status.role, status.epoch, status.joining), (role, epoch, joining));
             assert_eq!(serde_json::to_value(role).unwrap(), role.name());
         }
-    }
-
-    #[test]
-    fn pages_are_bounded() {
-        let record = Record::tombstone(Serial(1));
-        let keys: Vec<RecordKey> = (0..=RECORDS_PAGE_MAX as u32 + 1)
-            .filter_map(|key| RecordKey::new(1, &key.to_be_bytes()))
-            .collect();
-        let all = || keys.iter().map(|key| (key, &record));
-        let page = RecordsPage::of(all(), usize::MAX);
-        assert!(page.more && page.records.len() == RECORDS_PAGE_MAX);
-        assert!(!RecordsPage::of(all().take(3), 3).more);
     }
 }

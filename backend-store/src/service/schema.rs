@@ -279,7 +279,8 @@ impl StoreApp {
     #[must_use]
     pub fn creator(&self) -> Box<dyn Creator> {
         let factory = self.factory.lock().unwrap_or_else(PoisonError::into_inner);
-        factory()
+        let schemas = self.older.iter().chain([&self.schema]).copied().collect();
+        Box::new(Accepting { inner: factory(), schemas })
     }
 
     /// Every schema whose messages are accepted, the newest first.
@@ -350,6 +351,31 @@ impl Creator for ZeroCreator {
 
     fn idle(&self) -> Duration {
         self.idle
+    }
+}
+
+/// A creator, and all schemas that the store was started with.
+struct Accepting {
+    inner: Box<dyn Creator>,
+    /// The newest last.
+    schemas: Vec<Schema>,
+}
+
+impl Creator for Accepting {
+    fn create(&mut self, key: &[u8], records: &dyn Records) -> Result<Created, Refusal> {
+        self.inner.create(key, records)
+    }
+
+    fn schema(&self) -> Schema {
+        self.inner.schema()
+    }
+
+    fn accepted(&self) -> Vec<Schema> {
+        self.schemas.clone()
+    }
+
+    fn idle(&self) -> Duration {
+        self.inner.idle()
     }
 }
 
