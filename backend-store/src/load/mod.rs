@@ -240,3 +240,6 @@ fn on_threads<T: Send>(
         threads.into_iter().map(|thread| thread.join().map_err(|_| BenchError::Thread)).collect()
     })
 }
+
+#[cfg(test)]
+mod tests;
