@@ -69,10 +69,19 @@ impl Cluster {
 fn configuration(ports: &[[u16; 2]], coordinator: u16, gso: bool) -> String {
     let records = RECORDS * 3 / 2;
     let mut text = format!(
-        "cluster = \"bench\"\nshards = 1\nlease = \"1s\"\n\n\
-         [coordination]\nkind = \"static\"\naddress = \"127.0.0.1:{coordinator}\"\nstate = \"coordinator.json\"\n\
-         detection = \"2s\"\n\n\
-         [workers]\nthreads = 1\n"
+        r#"cluster = "bench"
+shards = 1
+lease = "1s"
+
+[coordination]
+kind = "static"
+address = "127.0.0.1:{coordinator}"
+state = "coordinator.json"
+detection = "2s"
+
+[workers]
+threads = 1
+"#
     );
     if !gso {
         text += "gso = false\n";
@@ -80,23 +89,41 @@ fn configuration(ports: &[[u16; 2]], coordinator: u16, gso: bool) -> String {
     for (id, [requests, chain]) in ports.iter().enumerate() {
         let _ = write!(
             text,
-            "\n[[node]]\nid = {id}\nrequests = \"127.0.0.1:{requests}\"\nchain = \"127.0.0.1:{chain}\"\n"
+            r#"
+[[node]]
+id = {id}
+requests = "127.0.0.1:{requests}"
+chain = "127.0.0.1:{chain}"
+"#
         );
     }
     let _ = write!(
         text,
-        "\n[[app]]\nschema = [\"schema.json\"]\n\n[limits]\nrecords_per_shard = {records}\n\n\
-         [[switch]]\nid = {SWITCH}\naddress = \"127.0.0.1\"\n"
+        r#"
+[[app]]
+schema = ["schema.json"]
+
+[limits]
+records_per_shard = {records}
+
+[[switch]]
+id = {SWITCH}
+address = "127.0.0.1"
+"#
     );
     text
 }
 
 /// A schema as the compiler would emit it for a counter per flow.
 fn schema() -> serde_json::Value {
-    let field = |name: &str, kind: &str, offset: u16, bytes: u16| json!({ "name": name, "type": kind, "offset": offset, "bytes": bytes, "bits": bytes * 8 });
+    let field = |name: &str, kind: &str, offset: u16, bytes: u16| {
+        let bits = bytes * 8;
+        json!({ "name": name, "type": kind, "offset": offset, "bytes": bytes, "bits": bits })
+    };
     json!({
-        "app": "bench", "id": APP, "fingerprint": format!("{FINGERPRINT:#06x}"), "program": "0x0000000000000000",
-        "source": "xtask/src/bench/cluster.rs", "slots": 65_536, "idle_ms": 300_000, "on_create": null,
+        "app": "bench", "id": APP, "fingerprint": format!("{FINGERPRINT:#06x}"),
+        "program": "0x0000000000000000", "source": "xtask/src/bench/cluster.rs",
+        "slots": 65_536, "idle_ms": 300_000, "on_create": null,
         "wire": {
             "udp_port": 21_072, "version": 1, "key_offset": 30, "value_offset": 30 + KEY_LEN,
             "frame_offset": 30 + KEY_LEN + VALUE_LEN,
