@@ -1,5 +1,6 @@
 //! The project's own chores: `cargo xtask <chore>`.
 
+mod bench;
 mod codegen;
 mod model;
 mod simulate;
@@ -52,6 +53,24 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Measure, on this machine.
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// The store as real processes, against a bare echo, Redis and memcached, in one run.
+    Store {
+        /// Seconds of each measurement.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        seconds: u64,
+        /// As JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -59,6 +78,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Codegen { check } => codegen::run(&root()?, check),
         Chore::Simulate { arguments } => simulate::run(&root()?, &arguments),
         Chore::Mutants { arguments } => simulate::mutants(&root()?, &arguments),
+        Chore::Bench { what: Bench::Store { seconds, json } } => bench::store(&root()?, seconds, json),
         Chore::Model { scope, long, mutants } => model::run(&root()?, &scope, long, mutants),
     }
 }

@@ -26,6 +26,9 @@ const NAP: Duration = Duration::from_micros(20);
 /// How often in a timeout what is under way is looked through for what is overdue.
 const LOOKS_PER_TIMEOUT: u32 = 8;
 
+/// How many timeouts the end waits for what is still under way: enough for a tenth of all to be lost again and again.
+const DRAIN_TIMEOUTS: u64 = 10;
+
 /// One key. What is under way about it is at most one request.
 #[derive(Clone, Copy)]
 struct Slot {
@@ -179,7 +182,7 @@ impl Driver {
             self.turn(now, next.min(until))?;
         };
         self.board.is_measuring = false;
-        self.drain(end + 2 * self.timeout, rate.is_some())?;
+        self.drain(end + DRAIN_TIMEOUTS * self.timeout, rate.is_some())?;
         let mut part = std::mem::replace(&mut self.board.part, Part::new());
         part.nanos = end - measured_from.unwrap_or(end);
         part.unanswered = self.board.flight.len() as u64;

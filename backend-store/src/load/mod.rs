@@ -1,6 +1,6 @@
 //! Load: many keys kept busy over real sockets, and how long each answer took.
 //!
-//! [`bench`] acts as a switch: it leases keys and writes to them, one request under way per key, and checks every
+//! [`bench()`] acts as a switch: it leases keys and writes to them, one request under way per key, and checks every
 //! answer. The same driver speaks to a bare echo ([`echo`](fn@echo)) and to memcached, for comparison.
 
 mod codec;
@@ -240,3 +240,6 @@ fn on_threads<T: Send>(
         threads.into_iter().map(|thread| thread.join().map_err(|_| BenchError::Thread)).collect()
     })
 }
+
+#[cfg(test)]
+mod tests;
