@@ -1,6 +1,5 @@
 //! The command line of a store, for whoever links apps into it.
 
-use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -96,10 +95,14 @@ enum Command {
         limit: Option<u64>,
     },
     /// Measure a store under load.
-    Bench {
-        /// What the load is; `bench -- --help` lists it.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<OsString>,
+    Bench(bench::Arguments),
+    /// Give up what a shard had that lost all its copies, or whose journals will not come back: it begins anew, empty.
+    Reset {
+        #[command(flatten)]
+        config: ConfigArgument,
+        /// Number of the shard.
+        #[arg(long)]
+        shard: u16,
     },
     /// Say what a configuration means, or everything that is wrong with it.
     CheckConfig {
@@ -175,7 +178,8 @@ fn run(command: Command, apps: Vec<Registration>) -> Result<Outcome, Failure> {
         Command::Status { nodes, json } => status::run(&nodes, json),
         Command::Top { nodes, once } => top::run(&nodes, once),
         Command::Dump { nodes, app, shard, limit } => dump::run(&nodes, app.as_deref(), shard, limit),
-        Command::Bench { arguments } => bench::run(arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Reset { config, shard } => serve::reset(&config.config, shard),
         Command::CheckConfig { config, json } => check::run(&config, json, apps),
     }
 }

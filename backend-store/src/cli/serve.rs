@@ -1,12 +1,16 @@
 //! `serve` and `coordinate`: the processes of a cluster.
 
+use std::future::pending;
 use std::path::Path;
 
 use redplane_protocol::NodeId;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, Outcome, Registration};
 use crate::service::config::{Config, Coordination};
 use crate::service::schema::AppSet;
+use crate::service::{coordination, server, supervisor};
 
 /// Runs one node until it is told to stop.
 pub(super) fn serve(path: &Path, node: u16, linked: Vec<Registration>) -> Result<Outcome, Failure> {
@@ -18,7 +22,7 @@ pub(super) fn serve(path: &Path, node: u16, linked: Vec<Registration>) -> Result
         return Err(Failure::Usage(format!("{} has no node {node}; it has {nodes}", path.display())));
     }
     let apps = AppSet::load(&config, linked)?;
-    server::run(config, NodeId(node), apps).map_err(|error| Failure::Other(error.to_string()))?;
+    server::run(&config, NodeId(node), apps).map_err(|error| Failure::Other(error.to_string()))?;
     Ok(Outcome::Well)
 }
 
@@ -29,8 +33,46 @@ pub(super) fn coordinate(path: &Path) -> Result<Outcome, Failure> {
         let message = format!("{} says kind = \"etcd\": then etcd is the coordinator", path.display());
         return Err(Failure::Usage(message));
     }
-    coordination::coordinate(config).map_err(|error| Failure::Other(error.to_string()))?;
+    runtime()?.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let stopped = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            supervisor::stopping();
+        };
+        let alive = async {
+            supervisor::ready();
+            let Some(every) = supervisor::watchdog_interval() else { return pending().await };
+            let mut tick = tokio::time::interval(every);
+            loop {
+                tick.tick().await;
+                supervisor::alive();
+            }
+        };
+        tokio::select! {
+            ended = coordination::coordinate(&config, stopped) => {
+                ended.map_err(|error| Failure::Other(error.to_string()))?;
+            }
+            () = alive => {}
+        }
+        Ok(Outcome::Well)
+    })
+}
+
+/// Gives a shard up.
+pub(super) fn reset(path: &Path, shard: u16) -> Result<Outcome, Failure> {
+    let config = Config::load(path)?;
+    supported(&config)?;
+    let reset = runtime()?.block_on(coordination::reset_shard(&config, shard));
+    reset.map_err(|error| Failure::Other(error.to_string()))?;
     Ok(Outcome::Well)
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
 /// Says if this program lacks what a configuration asks for.
@@ -42,27 +84,4 @@ pub(super) fn supported(config: &Config) -> Result<(), Failure> {
         return Err(Failure::Other(message.to_owned()));
     }
     Ok(())
-}
-
-/// Why a process does not start yet.
-#[derive(Debug, thiserror::Error)]
-#[error("{0} is not built yet")]
-struct NotBuilt(&'static str);
-
-/// Holds the place of `crate::service::server`.
-mod server {
-    use super::{AppSet, Config, NodeId, NotBuilt};
-
-    pub(super) fn run(_config: Config, _node: NodeId, _apps: AppSet) -> Result<(), NotBuilt> {
-        Err(NotBuilt("the server"))
-    }
-}
-
-/// Holds the place of `crate::service::coordination::server`.
-mod coordination {
-    use super::{Config, NotBuilt};
-
-    pub(super) fn coordinate(_config: Config) -> Result<(), NotBuilt> {
-        Err(NotBuilt("the coordinator"))
-    }
 }

@@ -24,7 +24,6 @@ use tokio::time::timeout;
 use super::clock::Clock;
 use super::metrics;
 use super::question::{NodeStatus, Question, RECORDS_PAGE_MAX, RecordsPage, ShardStatus};
-use super::schema::value::{from_hex, hex};
 use super::schema::{AppSet, StoreApp};
 
 mod connections;

@@ -35,6 +35,8 @@ pub struct Config {
     pub nodes: BTreeMap<NodeId, NodeAddresses>,
     /// Threads that serve shards, in one node.
     pub threads: usize,
+    /// Whether runs of equally long datagrams leave as one send that the kernel or the network card segments.
+    pub gso: bool,
     /// The journal, if there is one.
     pub durability: Option<Durability>,
     /// The apps whose state is kept.

@@ -220,6 +220,15 @@ impl AppSet {
         self.apps.iter().find(|app| app.name == name || Some(app.schema.app) == number)
     }
 
+    /// Names and newest schemas of a configuration's apps, whether or not their code is linked in.
+    ///
+    /// # Errors
+    /// If a schema cannot be read.
+    pub fn shapes(config: &Config) -> Result<Vec<(String, Schema)>, SchemaError> {
+        let newest = config.apps.iter().filter_map(|app| app.schemas.last());
+        newest.map(|path| SchemaFile::load(path).map(|file| (file.app.clone(), file.schema()))).collect()
+    }
+
     /// A creator of each app, for one replica.
     #[must_use]
     pub fn creators(&self) -> Vec<Box<dyn Creator>> {

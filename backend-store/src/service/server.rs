@@ -186,8 +186,13 @@ impl Start<'_> {
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
         let addresses = &config.nodes[id];
         let at = usize::from(number);
-        let requests = bind(addresses.requests[at], "requests", number)?;
-        let chain = bind(addresses.chain[at], "the chain", number)?;
+        let options = SocketOptions { gso: config.gso, ..SocketOptions::default() };
+        let bind = |address, what| {
+            let bound = BatchSocket::bind(address, options);
+            bound.map_err(|source| ServeError::Bind(BindError { address, what, shard: number, source }))
+        };
+        let requests = bind(addresses.requests[at], "requests")?;
+        let chain = bind(addresses.chain[at], "the chain")?;
         let shard = Shard { index: number, count: config.shards };
         let mut node = Node::new(*id, shard, config.lease, apps.creators()).with_limits(limits(config, apps));
         let is_durable = restored.is_some();
@@ -220,15 +225,6 @@ impl Start<'_> {
         };
         Ok(Running { number, configurations, questions, task: Some(task) })
     }
-}
-
-fn bind(
-    address: std::net::SocketAddrV4,
-    what: &'static str,
-    shard: u16,
-) -> Result<BatchSocket, ServeError> {
-    BatchSocket::bind(address, SocketOptions::default())
-        .map_err(|source| ServeError::Bind(BindError { address, what, shard, source }))
 }
 
 fn limits(config: &Config, apps: &AppSet) -> NodeLimits {

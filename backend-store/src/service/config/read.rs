@@ -105,7 +105,7 @@ fn read(
     let lease = lease(&mut root, mistakes);
     let coordination = coordination(&mut root, folder, mistakes);
     let nodes = nodes::read(&mut root, shards_known, coordination.as_ref(), mistakes);
-    let threads = threads(&mut root, shards, mistakes);
+    let (threads, gso) = workers(&mut root, shards, mistakes);
     let durability = durability(&mut root, folder, shards_known, mistakes);
     let apps = apps::read(&mut root, folder, mistakes);
     let records_per_shard = limits(&mut root, mistakes);
@@ -127,6 +127,7 @@ fn read(
         detection,
         nodes,
         threads,
+        gso,
         durability: durability?,
         apps,
         records_per_shard,
@@ -283,13 +284,15 @@ fn etcd_coordination(section: &mut Section<'_>, mistakes: &mut Vec<Mistake>) -> 
     Some(At { value: Coordination::Etcd { endpoints }, at: value.span() })
 }
 
-fn threads(root: &mut Section<'_>, shards: u16, mistakes: &mut Vec<Mistake>) -> usize {
+/// Threads, and whether they send with segmentation offload.
+fn workers(root: &mut Section<'_>, shards: u16, mistakes: &mut Vec<Mistake>) -> (usize, bool) {
     let machine = thread::available_parallelism().map_or(1, usize::from);
     let default = machine.min(usize::from(shards)).clamp(1, THREADS_MAX);
-    let Some(mut section) = root.section("workers", mistakes) else { return default };
+    let Some(mut section) = root.section("workers", mistakes) else { return (default, true) };
     let threads = section.number("threads", 1..=THREADS_MAX as u64, mistakes);
+    let gso = !section.has("gso") || section.boolean("gso", mistakes);
     section.finish(mistakes);
-    threads.map_or(default, |threads| threads.value as usize)
+    (threads.map_or(default, |threads| threads.value as usize), gso)
 }
 
 /// `None` if it is wrong.

@@ -196,7 +196,7 @@ fn unknown_keys() {
     check(
         "threads = 2",
         "colour = 2",
-        &["24:1 'colour' [workers] has no key `colour` (it may have: threads)"],
+        &["24:1 'colour' [workers] has no key `colour` (it may have: threads, gso)"],
     );
     check("[limits]", "[limit]", &["35:2 'limit' the file has no key `limit` (did you mean `limits`?)"]);
     check(
