@@ -2,5 +2,7 @@
 
 #[cfg(feature = "service")]
 mod coordination;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod failures;
 mod switch;

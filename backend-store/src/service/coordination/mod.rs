@@ -216,7 +216,10 @@ pub enum CoordinationError {
         source: io::Error,
     },
     /// The coordinator's state cannot be kept. Nobody was told what is not kept.
-    #[error("cannot write the coordinator's state {}: {source}; make room or name another file in [coordination] state", path.display())]
+    #[error(
+        "cannot write the coordinator's state {}: {source}; make room or name another file in [coordination] state",
+        path.display()
+    )]
     StateUnwritable {
         /// Its file.
         path: PathBuf,
