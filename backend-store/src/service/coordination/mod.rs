@@ -240,7 +240,8 @@ pub enum CoordinationError {
     },
     /// Nobody answers.
     #[error(
-        "no answer from the coordinator at {address} within {waited:?}; is `redplane-store coordinate` running, for the same cluster?"
+        "no answer from the coordinator at {address} within {waited:?}; is `redplane-store coordinate` running, \
+         for the same cluster?"
     )]
     NoAnswer {
         /// Where it should be.
