@@ -35,6 +35,7 @@ pub mod courier;
 pub mod create;
 pub mod fixed;
 pub mod identity;
+pub mod mac;
 pub mod mutant;
 pub mod node;
 pub mod record;
