@@ -10,7 +10,7 @@ use crate::chain::Reply;
 use crate::create::{COMPANIONS_MAX, Created, Records, Refusal};
 use crate::fixed::shard_of;
 use crate::mutant::{self, Mutant};
-use crate::node::{Chore, Destination, Node, Shard};
+use crate::node::{Chore, Node, Shard};
 use crate::record::{Entry, LeaseDecision, Owner, Record, RecordKey, lease_end};
 use crate::serial::{Serial, Version};
 use crate::statistics::StoreDrop;
@@ -364,7 +364,8 @@ impl Node {
         self.lease.duration() / RECALLS_PER_LEASE
     }
 
-    /// Asks the owner to give the lease back. Goes out directly: it promises nothing, so nothing need be durable.
+    /// Asks the owner to give the lease back. Leaves by the tail like any answer: a generation that only this node knows
+    /// of may be another's too, and the RELEASE would end that one's lease.
     fn recall(&mut self, key: &RecordKey) {
         let (Some(entry), Some(creator)) = (self.records.get(key), self.apps.get(&key.app())) else { return };
         let Some(owner) = entry.record.owner else { return };
@@ -385,7 +386,7 @@ impl Node {
         let value = vec![0; usize::from(schema.value_len)];
         let bytes = Message { header, key: key.key(), value: &value, frame: &[] }.to_vec();
         self.statistics.recalls += 1;
-        self.transmit(Destination::Switch(owner.address), bytes);
+        self.pass_down(Some(key), Reply { to: owner.address, bytes });
     }
 
     fn answer_grant(&mut self, key: &RecordKey, to: SocketAddrV4, request: &Header, frame: &[u8]) {
