@@ -206,14 +206,18 @@ impl Plan {
         self.spray_percent = 100;
     }
 
-    /// Nodes of the store come and go faster than what they sent to each other arrives.
+    /// Nodes of the store come and go faster than what they sent to each other arrives, and what switches send them.
     fn churn(&mut self, random: &mut Random) {
         self.node_outage = 8_000;
         self.detection = Duration::from_micros(500);
-        self.rates.kill_node = Some(3_000 + random.below(10_000));
-        self.rates.suspect_node = Some(3_000 + random.below(10_000));
+        self.rates.kill_node = Some(3_000 + random.below(20_000));
+        self.rates.suspect_node = Some(3_000 + random.below(20_000));
         self.chain_link.straggler_probability = 0.2;
         self.chain_link.loss_probability = 0.2;
+        self.chain_link.jitter = 2_000;
+        self.store_link.jitter = 2_000;
+        self.gap = 1_000;
+        self.spray_percent = 100;
     }
 
     /// The lease in microseconds.
