@@ -31,10 +31,10 @@ const WRAP: u64 = 1 << 42;
 pub const OUTAGE_MAX: Micros = 300_000;
 
 /// How often a plan is about nodes that come and go.
-const CHURN_PROBABILITY: f64 = 0.2;
+const CHURN_PROBABILITY: f64 = 0.3;
 
 /// How often a plan is about switches that boot again and again.
-const REBOOT_PROBABILITY: f64 = 0.2;
+const REBOOT_PROBABILITY: f64 = 0.3;
 
 /// What the network and the clocks are allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -196,11 +196,14 @@ impl Plan {
     /// far apart that one answer is all that is on its way.
     fn reboot(&mut self, random: &mut Random) {
         self.switch_outage = 500;
-        self.rates.kill_switch = Some(5_000 + random.below(75_000));
-        self.store_link.jitter = 1_000;
-        self.store_link.straggler_probability = 0.1;
-        self.chain_link.jitter = 1_000 + random.below(5_000);
-        self.gap = 500 + random.below(2_000);
+        let kill_switch = Some(10_000 + random.below(60_000));
+        // Nothing else fails: what was lost, or recalled for another reason, would not be late.
+        self.rates = Rates { kill_switch, ..Rates::default() };
+        let late = Link { straggler_probability: 0.15, ..Link::default() };
+        self.store_link = Link { delay: 10, jitter: 1_000, ..late };
+        self.chain_link = Link { delay: 5, jitter: 3_000 + random.below(4_000), ..late };
+        self.duration = 1_000_000;
+        self.gap = 1_000 + random.below(1_500);
         self.keys = 1 + random.below(3) as u32;
         self.writes_percent = 30;
         self.spray_percent = 100;
