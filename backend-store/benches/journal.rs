@@ -51,7 +51,7 @@ impl Source {
                 address: "10.0.0.1:21072".parse().expect("an address"),
             }),
             ticket: Serial(5),
-            value: vec![9; 16],
+            value: [9; 16][..].into(),
             deleted: false,
             idle: Duration::from_secs(300),
             companions: vec![name(KEYS)],
