@@ -9,6 +9,7 @@ use redplane_protocol::{
     ChainMessage, Destination, Node, NodeId, Record, Schema, Shard, StoreStatistics, Time,
 };
 
+use crate::clock::NodeClock;
 use crate::coordinator::{Chain, JoinError, Role};
 use crate::settings::{AppFactory, Delivery, SettingsError, StoreSettings};
 use crate::statistics::EmbeddedStatistics;
@@ -47,6 +48,8 @@ pub struct EmbeddedStore {
     schemas: BTreeMap<u16, Schema>,
     /// One replica per shard at each node that is alive.
     nodes: BTreeMap<NodeId, Vec<Node>>,
+    /// Clocks of nodes, dead ones too, that differ from the caller's.
+    clocks: BTreeMap<NodeId, NodeClock>,
     chains: Vec<Chain>,
     /// Nodes that are alive and taken for dead: nobody tells them anything.
     suspected: BTreeSet<NodeId>,
@@ -76,6 +79,7 @@ impl EmbeddedStore {
             apps,
             schemas,
             nodes: BTreeMap::new(),
+            clocks: BTreeMap::new(),
             chains,
             suspected: BTreeSet::new(),
             deaths: BTreeSet::new(),
@@ -159,7 +163,7 @@ impl EmbeddedStore {
     pub fn handle(&mut self, node: NodeId, from: SocketAddrV4, bytes: &[u8], now: Time) {
         self.handle_timeout(now);
         let shard = self.shard_of_message(bytes);
-        self.with_replica(node, shard, now, |replica| replica.handle_request(from, bytes, now));
+        self.with_replica(node, shard, now, |replica, now| replica.handle_request(from, bytes, now));
     }
 
     /// When a datagram from a switch came to the address of its shard: brings it to the head.
@@ -186,7 +190,7 @@ impl EmbeddedStore {
             }
             self.notice_deaths(at);
             for (node, shard) in self.overdue(at) {
-                self.with_replica(node, shard, at, |replica| replica.handle_timeout(at));
+                self.with_replica(node, shard, at, Node::handle_timeout);
             }
         }
     }
@@ -261,6 +265,25 @@ impl EmbeddedStore {
         }
     }
 
+    /// A node's own clock; the caller's, if it was not [changed](Self::set_clock).
+    #[must_use]
+    pub fn clock(&self, node: NodeId) -> NodeClock {
+        self.clocks.get(&node).copied().unwrap_or_default()
+    }
+
+    /// From now on a node, alive or not, has this clock. It must not show less than the one before showed, for a
+    /// node's time never goes back; it may step forward. The coordinator and the delivery go by the caller's clock.
+    pub fn set_clock(&mut self, node: NodeId, clock: NodeClock, now: Time) {
+        self.handle_timeout(now);
+        self.clocks.insert(node, clock);
+        // What a step forward made due is due now: at the moment of its deadline the clock was still another.
+        for shard in 0..self.settings.shards {
+            if self.is_alive(node) {
+                self.with_replica(node, shard, now, Node::handle_timeout);
+            }
+        }
+    }
+
     /// Counters, and how much is held now. Looks at every record.
     #[must_use]
     pub fn statistics(&self) -> EmbeddedStatistics {
@@ -297,33 +320,38 @@ impl EmbeddedStore {
     fn next_deadline(&self) -> Option<Time> {
         let parcel = self.parcels.first_key_value().map(|((at, _), _)| *at);
         let death = self.deaths.first().map(|(at, _)| *at);
-        let replica = self.nodes.values().flatten().filter_map(Node::poll_timeout).min();
-        [parcel, death, replica].into_iter().flatten().min()
+        let replica = self.nodes.iter().filter_map(|(id, replicas)| {
+            let due = replicas.iter().filter_map(Node::poll_timeout).min()?;
+            Some(self.clock(*id).when(due))
+        });
+        [parcel, death, replica.min()].into_iter().flatten().min()
     }
 
     fn overdue(&self, at: Time) -> Vec<(NodeId, u16)> {
         let replicas = self.nodes.iter().flat_map(|(id, replicas)| {
-            replicas.iter().enumerate().map(|(shard, replica)| (*id, shard as u16, replica.poll_timeout()))
+            let shown = self.clock(*id).read(at);
+            let is_due = move |replica: &Node| replica.poll_timeout().is_some_and(|due| due <= shown);
+            let due = replicas.iter().enumerate().filter(move |(_, replica)| is_due(replica));
+            due.map(|(shard, _)| (*id, shard as u16))
         });
-        replicas
-            .filter(|(_, _, timeout)| timeout.is_some_and(|timeout| timeout <= at))
-            .map(|(id, shard, _)| (id, shard))
-            .collect()
+        replicas.collect()
     }
 
     fn deliver(&mut self, from: NodeId, to: NodeId, bytes: &[u8], now: Time) {
         // A message too short to name a shard is counted by the first.
         let shard =
             ChainMessage::peek_shard(bytes).filter(|shard| *shard < self.settings.shards).unwrap_or(0);
-        self.with_replica(to, shard, now, |replica| replica.handle_chain(from, bytes, now));
+        self.with_replica(to, shard, now, |replica, now| replica.handle_chain(from, bytes, now));
     }
 
-    fn with_replica(&mut self, id: NodeId, shard: u16, now: Time, change: impl FnOnce(&mut Node)) {
+    /// Changes a replica by its node's clock, and sends what comes of it.
+    fn with_replica(&mut self, id: NodeId, shard: u16, now: Time, change: impl FnOnce(&mut Node, Time)) {
+        let shown = self.clock(id).read(now);
         let Some(replica) = self.nodes.get_mut(&id).and_then(|node| node.get_mut(usize::from(shard))) else {
             self.statistics.undeliverable += 1;
             return;
         };
-        change(replica);
+        change(replica, shown);
         while let Some(transmit) = replica.poll_transmit() {
             match (transmit.to, self.settings.delivery) {
                 (Destination::Node(to), Delivery::Internal(delay)) => {
@@ -394,7 +422,9 @@ impl EmbeddedStore {
             let is_back_early = self.deaths.iter().any(|(_, dead)| dead == member);
             if self.nodes.contains_key(member) && !is_back_early {
                 let configuration = configuration.clone();
-                self.with_replica(*member, shard, now, |replica| replica.reconfigure(configuration, now));
+                self.with_replica(*member, shard, now, |replica, now| {
+                    replica.reconfigure(configuration, now);
+                });
             }
         }
     }

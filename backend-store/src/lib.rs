@@ -6,11 +6,13 @@
 
 #![forbid(unsafe_code)]
 
+mod clock;
 mod coordinator;
 mod embedded;
 mod settings;
 mod statistics;
 
+pub use clock::NodeClock;
 pub use coordinator::{ChainState, JoinError, Role};
 pub use embedded::{EmbeddedStore, StoreDestination, StoreTransmit};
 pub use settings::{AppFactory, Delivery, NODES_MAX, SHARDS_MAX, SettingsError, StoreSettings};

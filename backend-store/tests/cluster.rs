@@ -18,7 +18,7 @@ fn records(shard: u16) -> Vec<(RecordKey, Record)> {
     let key = |last: u8| RecordKey::new(7, &[10, 0, shard as u8, last, 10, 0, 0, 9, 0]).expect("it is short");
     let mut record = Record::tombstone(Serial(3));
     record.deleted = false;
-    record.value = vec![0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 2, 0, 0];
+    record.value = [0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 2, 0, 0][..].into();
     (1..4).map(|last| (key(last), record.clone())).collect()
 }
 
@@ -34,10 +34,11 @@ fn answer(node: NodeId, shard: u16, question: Question) {
             status.protocol.records = 3;
             drop(answer.send(status));
         }
-        Question::Records { after, limit, answer, .. } => {
+        Question::Records { from, limit, answer, .. } => {
             let records = if node.0 == 2 { records(shard) } else { Vec::new() };
-            let wanted = records.iter().filter(|(key, _)| after.is_none_or(|after| *key > after));
-            drop(answer.send(RecordsPage::of(wanted.map(|(key, record)| (key, record)), limit)));
+            let next = (from + limit < records.len()).then_some(from + limit);
+            let records = records.into_iter().skip(from).take(limit).collect();
+            drop(answer.send(RecordsPage { records, next }));
         }
     }
 }

@@ -37,6 +37,7 @@ pub(crate) fn config(coordination: Coordination, detection: Duration, durable: b
         detection,
         nodes: (0..3).map(|id| (NodeId(id), node(id))).collect(),
         threads: 1,
+        gso: true,
         durability: durable.then(|| Durability { path: PathBuf::from("unused"), shards: vec![0, 1] }),
         apps: Vec::new(),
         records_per_shard: 1000,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use backend_store::{Delivery, EmbeddedStore, JoinError, Role, SettingsError, StoreSettings};
+use backend_store::{Delivery, EmbeddedStore, JoinError, NodeClock, Role, SettingsError, StoreSettings};
 use redplane_protocol::*;
 
 use crate::switch::{LEASE, SCHEMA, World, settings};
@@ -297,4 +297,31 @@ fn a_node_that_is_taken_for_dead_changes_nothing_and_comes_back_empty() {
         assert_eq!(world.store.members(0).last(), Some(&suspect));
         assert_everywhere(&world, KEY, 3);
     }
+}
+
+/// The head's own clock ends a lease, whatever the caller's or another node's clock shows.
+#[test]
+fn a_lease_ends_by_the_clock_of_the_head() {
+    let ends_after = |drift_per_mille: [i16; 2], step: u64| {
+        let mut world = World::new(settings(2, 1));
+        for (node, drift_per_mille) in drift_per_mille.into_iter().enumerate() {
+            let clock = NodeClock { offset: 7_000_000 * (1 + node as u64), drift_per_mille };
+            world.store.set_clock(NodeId(node as u16), clock, world.now);
+        }
+        write_some(&mut world, KEY, 0);
+        let begin = world.now;
+        world.lease(2, KEY, 0);
+        let clock = world.store.clock(NodeId(0));
+        let stepped = NodeClock { offset: clock.offset + step, ..clock };
+        world.store.set_clock(NodeId(0), stepped, world.now);
+        while world.answers.iter().all(|answer| answer.header.kind != Kind::Grant) {
+            world.advance(Duration::from_millis(1));
+        }
+        world.now.since(begin).as_millis()
+    };
+    assert!((98..=101).contains(&ends_after([0, 0], 0)));
+    assert!((98..=101).contains(&ends_after([0, 500], 0)), "the tail's clock does not matter");
+    assert!((78..=82).contains(&ends_after([250, 0], 0)), "a fast one ends it early");
+    assert!((123..=127).contains(&ends_after([-200, 0], 0)));
+    assert!((48..=52).contains(&ends_after([0, 0], 50_000)), "and so does a step forward");
 }

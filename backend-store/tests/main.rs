@@ -6,5 +6,7 @@ mod cluster;
 mod command_line;
 #[cfg(feature = "service")]
 mod coordination;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod failures;
 mod switch;

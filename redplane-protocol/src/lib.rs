@@ -36,6 +36,7 @@ pub mod courier;
 pub mod create;
 pub mod fixed;
 pub mod identity;
+pub mod mac;
 pub mod mutant;
 pub mod node;
 mod outbox;

@@ -402,8 +402,9 @@ impl Node {
         self.lease.duration() / RECALLS_PER_LEASE
     }
 
-    /// Asks the owner to give the lease back. Goes out directly: it promises nothing, so nothing need be durable. Which
-    /// of the app's schemas the owner speaks is not known: it understands one of them.
+    /// Asks the owner to give the lease back. Leaves by the tail like any answer: a generation that only this node knows
+    /// of may be another's too, and the RELEASE would end that one's lease. Which of the app's schemas the owner speaks is
+    /// not known: it understands one of them.
     fn recall(&mut self, key: &RecordKey) {
         let (Some(at), Some(served)) = (self.records.find(key), self.apps.get(&key.app())) else { return };
         let schemas: Vec<Schema> = served.schemas.clone();
@@ -424,7 +425,7 @@ impl Node {
                 port: 0,
             };
             let answer = Answer { to: owner.address, header, key, with_value: false, frame: &[] };
-            self.answer_directly(Some(at), &answer);
+            self.answer(Some(at), &answer);
         }
         self.statistics.recalls += 1;
     }

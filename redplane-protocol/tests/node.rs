@@ -211,6 +211,30 @@ fn a_live_lease_is_recalled_and_waited_for() {
     assert_eq!(granted[1].0.generation, granted[2].0.generation);
 }
 
+/// Found by the simulation: a head that was taken out recalled a generation that it had granted by itself. The new head
+/// had given the same one to the same switch, with another ticket; the switch, which could not get the old grant any
+/// more, gave "it" back, and then installed the new head's.
+#[test]
+fn a_recall_of_what_only_the_head_knows_does_not_get_out() {
+    let mut head = node(0, 1);
+    head.reconfigure(configuration(1, &[0, 1]), Time(0));
+    for switch in [1, 2] {
+        head.handle_request(address(switch), &bytes(header(switch, Kind::Lease), KEY, 0), Time(1));
+    }
+    assert_eq!(head.statistics().recalls, 1);
+    let sent: Vec<_> = std::iter::from_fn(|| head.poll_transmit()).collect();
+    assert!(sent.iter().all(|transmit| transmit.to == Destination::Node(NodeId(1))), "{sent:?}");
+    // Node 1 of the same configuration lets it out; had it heard that node 0 is out, it would not.
+    let kinds_from = |epoch, members: &[u16]| {
+        let mut tail = node(1, 1);
+        tail.reconfigure(configuration(epoch, members), Time(0));
+        sent.iter().for_each(|transmit| tail.handle_chain(NodeId(0), &transmit.bytes, Time(2)));
+        kinds(&answers(&mut tail))
+    };
+    assert_eq!(kinds_from(1, &[0, 1]), [Kind::Grant, Kind::Recall]);
+    assert_eq!(kinds_from(2, &[1]), []);
+}
+
 #[test]
 fn a_dead_owner_is_waited_for_no_longer_than_its_lease() {
     let mut node = alone();

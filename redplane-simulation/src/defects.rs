@@ -1,12 +1,20 @@
 //! Whether every defect is found: after how many seeds, and by which check.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
 use redplane_protocol::mutant::{Mutant, Seat};
 
 use crate::finding::Check;
 use crate::run::{AppName, Setting, run_many, run_one};
 
-/// Most seeds that a defect may take to be found.
-pub const SEEDS_MAX: u64 = 3000;
+/// Most seeds that a defect may take to be found: half a minute of one core.
+pub const SEEDS_MAX: u64 = 10_000;
+
+/// Most seeds that it may take in the middle: what takes longer is hardly looked for.
+pub const MEDIAN_MAX: u64 = 1000;
 
 /// How a defect fared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +54,25 @@ pub fn hunt(mutant: Mutant, from: u64, seeds: u64) -> Verdict {
         next = seed + 1;
     }
     Verdict::Survived(seeds)
+}
+
+/// Hunts each of them, in `jobs` threads: each hunt is one thread's, so that the first seed in order is what counts.
+#[must_use]
+pub fn hunt_all(mutants: &[Mutant], from: u64, seeds: u64, jobs: usize) -> Vec<(Mutant, Verdict)> {
+    let next = AtomicUsize::new(0);
+    let verdicts = Mutex::new(BTreeMap::new());
+    let work = || {
+        while let Some(mutant) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let verdict = hunt(*mutant, from, seeds);
+            verdicts.lock().unwrap_or_else(PoisonError::into_inner).insert(*mutant, verdict);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            scope.spawn(work);
+        }
+    });
+    verdicts.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().collect()
 }
 
 /// The middle of how many seeds it took; `None` if nothing was found.

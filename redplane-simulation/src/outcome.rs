@@ -61,8 +61,10 @@ sometimes! {
     nodes_suspected,
     /// Cut links.
     partitions,
-    /// Steps of clocks.
+    /// Steps of switches' clocks.
     clocks_stepped,
+    /// Steps of the clocks of store nodes.
+    node_clocks_stepped,
     /// Messages that somebody sent in the name of another switch.
     forged,
     /// Packets that left a switch.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use backend_store::NodeClock;
 use redplane_protocol::Lease;
 use redplane_sdk::net::{Clock, Random};
 
@@ -17,10 +18,10 @@ pub const NODES: usize = 3;
 const DRIFT_MARGIN: u16 = 20;
 
 /// Each clock is off by at most this. Two of them differ by less than half of [`DRIFT_MARGIN`]: the other half is for
-/// the steps of the store's clock.
+/// the steps of the nodes' clocks.
 const DRIFT: i16 = 4;
 
-/// Speed of the clocks where the assumption is broken: the switches' and the store's.
+/// Speed of the clocks where the assumption is broken: the switches' and the nodes'.
 const DRIFT_BROKEN: (i16, i16) = (-200, 200);
 
 /// Microseconds of a switch's clock until its 32 bits of ticks wrap.
@@ -30,10 +31,10 @@ const WRAP: u64 = 1 << 42;
 pub const OUTAGE_MAX: Micros = 300_000;
 
 /// How often a plan is about nodes that come and go.
-const CHURN_PROBABILITY: f64 = 0.2;
+const CHURN_PROBABILITY: f64 = 0.3;
 
 /// How often a plan is about switches that boot again and again.
-const REBOOT_PROBABILITY: f64 = 0.1;
+const REBOOT_PROBABILITY: f64 = 0.3;
 
 /// What the network and the clocks are allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -119,8 +120,8 @@ pub struct Plan {
     pub host_link: Link,
     /// The switches' clocks.
     pub switch_clocks: [Clock; SWITCHES_MAX],
-    /// The store's clock.
-    pub store_clock: Clock,
+    /// The clocks of the store's nodes: each its own.
+    pub node_clocks: [NodeClock; NODES],
     /// How long a switch is gone, at most: sometimes shorter than what it sent is under way.
     pub switch_outage: Micros,
     /// How long a node of the store is gone, or suspected, at most.
@@ -153,7 +154,10 @@ impl Plan {
             Clock { offset, drift_per_mille: if kept { drift } else { broken } }
         };
         let switch_clocks = [(); SWITCHES_MAX].map(|()| clock(DRIFT_BROKEN.0, true));
-        let store_clock = clock(DRIFT_BROKEN.1, false);
+        let node_clocks = [(); NODES].map(|()| {
+            let Clock { offset, drift_per_mille } = clock(DRIFT_BROKEN.1, false);
+            NodeClock { offset, drift_per_mille }
+        });
         let mut plan = Plan {
             seed,
             assumptions,
@@ -169,7 +173,7 @@ impl Plan {
             chain_link: link(&mut random, 5),
             host_link: link(&mut random, 20),
             switch_clocks,
-            store_clock,
+            node_clocks,
             switch_outage: OUTAGE_MAX,
             node_outage: OUTAGE_MAX,
             detection: Duration::from_millis(1 + random.below(50)),
@@ -186,25 +190,37 @@ impl Plan {
     }
 
     /// Switches are back before what their former lives sent has arrived.
+    ///
+    /// The chain is the slow part, as when its nodes stand in different places: an answer takes as long as several
+    /// requests, so that a request of a former life arrives while the present life's answer is on its way. Packets are so
+    /// far apart that one answer is all that is on its way.
     fn reboot(&mut self, random: &mut Random) {
         self.switch_outage = 500;
-        self.rates.kill_switch = Some(3_000 + random.below(10_000));
-        self.store_link.straggler_probability = 0.05;
-        self.store_link.jitter = 5_000;
-        self.gap = 300;
-        self.keys = 1;
-        self.writes_percent = 10;
-        self.spray_percent = 50;
+        let kill_switch = Some(10_000 + random.below(60_000));
+        // Nothing else fails: what was lost, or recalled for another reason, would not be late.
+        self.rates = Rates { kill_switch, ..Rates::default() };
+        let late = Link { straggler_probability: 0.15, ..Link::default() };
+        self.store_link = Link { delay: 10, jitter: 1_000, ..late };
+        self.chain_link = Link { delay: 5, jitter: 3_000 + random.below(4_000), ..late };
+        self.duration = 1_000_000;
+        self.gap = 1_000 + random.below(1_500);
+        self.keys = 1 + random.below(3) as u32;
+        self.writes_percent = 30;
+        self.spray_percent = 100;
     }
 
-    /// Nodes of the store come and go faster than what they sent to each other arrives.
+    /// Nodes of the store come and go faster than what they sent to each other arrives, and what switches send them.
     fn churn(&mut self, random: &mut Random) {
         self.node_outage = 8_000;
         self.detection = Duration::from_micros(500);
-        self.rates.kill_node = Some(3_000 + random.below(10_000));
-        self.rates.suspect_node = Some(3_000 + random.below(10_000));
+        self.rates.kill_node = Some(3_000 + random.below(20_000));
+        self.rates.suspect_node = Some(3_000 + random.below(20_000));
         self.chain_link.straggler_probability = 0.2;
         self.chain_link.loss_probability = 0.2;
+        self.chain_link.jitter = 2_000;
+        self.store_link.jitter = 2_000;
+        self.gap = 1_000;
+        self.spray_percent = 100;
     }
 
     /// The lease in microseconds.

@@ -89,8 +89,8 @@ pub struct Simulation<W: Workload> {
     /// Faults stopped.
     calm: bool,
     silent_until: Micros,
-    /// From when on the store's clock may step again.
-    store_step_at: Micros,
+    /// From when on the clock of each node may step again.
+    node_step_at: [Micros; NODES],
     /// What somebody could forge.
     last_write: Option<Vec<u8>>,
     tap: Option<Tap>,
@@ -124,7 +124,7 @@ impl<W: Workload> Simulation<W> {
             links: [plan.host_link, plan.store_link, plan.chain_link],
             calm: false,
             silent_until: 0,
-            store_step_at: 0,
+            node_step_at: [0; NODES],
             last_write: None,
             tap: None,
             events: 0,

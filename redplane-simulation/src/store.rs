@@ -1,12 +1,11 @@
-//! The store in the simulation: all nodes of its chains, each with its own links, and one clock.
+//! The store in the simulation: all nodes of its chains, each with its own links and its own clock.
 
 use std::net::SocketAddrV4;
 
-use backend_store::{AppFactory, Delivery, EmbeddedStore, Role, StoreDestination, StoreSettings};
+use backend_store::{AppFactory, Delivery, EmbeddedStore, NodeClock, Role, StoreDestination, StoreSettings};
 use redplane_protocol::chain::Content;
 use redplane_protocol::{ChainMessage, NodeId, Serial, Time};
 use redplane_sdk::app;
-use redplane_sdk::net::Clock;
 
 use crate::event::Place;
 use crate::frame::Datagram;
@@ -24,7 +23,6 @@ const UNTIL_WRAP: u32 = 40;
 /// The store.
 pub(crate) struct StoreUnit {
     pub(crate) store: EmbeddedStore,
-    pub(crate) clock: Clock,
     /// When it has something to do.
     pub(crate) deadline: Micros,
     pub(crate) suspected: [bool; NODES],
@@ -43,16 +41,17 @@ impl StoreUnit {
         };
         let config = W::config(plan);
         let factory: AppFactory = Box::new(move || app::creator::<W::App>(config.clone()));
-        let clock = plan.store_clock;
-        let store = EmbeddedStore::new(settings, vec![factory], Time(clock.read(Time::ZERO)))
-            .expect("the settings are legal");
+        let mut store =
+            EmbeddedStore::new(settings, vec![factory], Time::ZERO).expect("the settings are legal");
+        for (node, clock) in plan.node_clocks.into_iter().enumerate() {
+            store.set_clock(NodeId(node as u16), clock, Time::ZERO);
+        }
         let mut unit = StoreUnit {
             store,
-            clock,
             deadline: 0,
             suspected: [false; NODES],
             died_at: [None; NODES],
-            detection: plan.detection.as_micros() as Micros * 5 / 4,
+            detection: plan.detection.as_micros() as Micros,
         };
         if plan.aged {
             unit.age(plan.shards);
@@ -61,40 +60,36 @@ impl StoreUnit {
         unit
     }
 
-    /// What its clock shows.
-    pub(crate) fn time(&self, now: Micros) -> Time {
-        Time(self.clock.read(Time(now)))
-    }
-
     pub(crate) fn receive_from_switch(&mut self, node: u8, frame: &[u8], now: Micros) {
-        let time = self.time(now);
         if let Some((datagram, payload)) = Datagram::parse(frame) {
             let from = SocketAddrV4::new(datagram.src.0, datagram.src.1);
-            self.store.handle(NodeId(node.into()), from, payload, time);
+            self.store.handle(NodeId(node.into()), from, payload, Time(now));
         }
         self.schedule(now);
     }
 
     pub(crate) fn receive_from_node(&mut self, node: u8, from: u8, bytes: &[u8], now: Micros) {
-        let time = self.time(now);
-        self.store.handle_chain(NodeId(node.into()), NodeId(from.into()), bytes, time);
+        self.store.handle_chain(NodeId(node.into()), NodeId(from.into()), bytes, Time(now));
         self.schedule(now);
     }
 
     pub(crate) fn timeout(&mut self, now: Micros) {
-        let time = self.time(now);
-        self.store.handle_timeout(time);
+        self.store.handle_timeout(Time(now));
         self.schedule(now);
     }
 
-    /// When its clock was changed, or it did something.
-    pub(crate) fn schedule(&mut self, now: Micros) {
-        self.deadline = self.store.poll_timeout().map_or(Micros::MAX, |due| {
-            let (shown, speed) = (self.time(now).0, 1000 + i64::from(self.clock.drift_per_mille));
-            let to_go = due.0.saturating_sub(shown);
-            // Rounded up, and one more for what the clock rounds down: never early.
-            (now + to_go.saturating_mul(1000).div_ceil(speed.unsigned_abs())).saturating_add(1)
-        });
+    /// When it did something.
+    fn schedule(&mut self, now: Micros) {
+        // What happened at one moment is over before the next.
+        self.deadline = self.store.poll_timeout().map_or(Micros::MAX, |due| due.0.max(now + 1));
+    }
+
+    /// A node's clock steps forward.
+    pub(crate) fn step_clock(&mut self, node: u8, step: u64, now: Micros) {
+        let id = NodeId(node.into());
+        let clock = self.store.clock(id);
+        self.store.set_clock(id, NodeClock { offset: clock.offset + step, ..clock }, Time(now));
+        self.schedule(now);
     }
 
     /// What its nodes sent.
@@ -136,8 +131,7 @@ impl StoreUnit {
     }
 
     pub(crate) fn kill(&mut self, node: u8, now: Micros) {
-        let time = self.time(now);
-        self.store.kill(NodeId(node.into()), time);
+        self.store.kill(NodeId(node.into()), Time(now));
         self.died_at[usize::from(node)] = Some(now);
         self.suspected[usize::from(node)] = false;
         self.schedule(now);
@@ -145,22 +139,19 @@ impl StoreUnit {
 
     /// Whether it was dead.
     pub(crate) fn join(&mut self, node: u8, now: Micros) -> bool {
-        let time = self.time(now);
-        let joins = self.store.join(NodeId(node.into()), time).is_ok();
+        let joins = self.store.join(NodeId(node.into()), Time(now)).is_ok();
         self.schedule(now);
         joins
     }
 
     pub(crate) fn suspect(&mut self, node: u8, now: Micros) {
-        let time = self.time(now);
-        self.suspected[usize::from(node)] = self.store.suspect(NodeId(node.into()), time);
+        self.suspected[usize::from(node)] = self.store.suspect(NodeId(node.into()), Time(now));
         self.schedule(now);
     }
 
     pub(crate) fn reinstate(&mut self, node: u8, now: Micros) {
-        let time = self.time(now);
         if std::mem::take(&mut self.suspected[usize::from(node)]) {
-            self.store.reinstate(NodeId(node.into()), time);
+            self.store.reinstate(NodeId(node.into()), Time(now));
         }
         self.schedule(now);
     }
@@ -170,7 +161,6 @@ impl StoreUnit {
     /// Every chain message tells the generation, and a node takes over what is later. Half way round is as far as one
     /// message can take it, and the head is told by nobody: so it dies, and comes back.
     fn age(&mut self, shards: u16) {
-        let now = self.time(0);
         for shard in 0..shards {
             let members = self.store.members(shard).to_vec();
             for generation in [u32::MAX / 2, u32::MAX - UNTIL_WRAP] {
@@ -178,7 +168,7 @@ impl StoreUnit {
                 let message =
                     ChainMessage { shard, epoch: 1, generation: Serial(generation), content }.to_vec();
                 for pair in members.windows(2) {
-                    self.store.handle_chain(pair[1], pair[0], &message, now);
+                    self.store.handle_chain(pair[1], pair[0], &message, Time::ZERO);
                 }
             }
         }

@@ -49,16 +49,3 @@ fn the_number_of_jobs_changes_nothing() {
     let setting = setting(Assumptions::Kept);
     assert_eq!(run_many(&setting, 40, 12, 1, false), run_many(&setting, 40, 12, 3, false));
 }
-
-#[cfg(feature = "mutants")]
-#[test]
-fn a_defect_is_found_and_only_while_it_is_on() {
-    use redplane_protocol::mutant::Mutant;
-    use redplane_simulation::Check;
-
-    let broken = Setting { mutant: Some(Mutant::NewHeadGrantsAtOnce), ..Setting::default() };
-    let summary = run_many(&broken, 0, 50, 1, true);
-    let (seed, finding) = summary.failures.first().expect("it is found within a few seeds");
-    assert_eq!(finding.check, Check::Linearizable);
-    assert_eq!(run_one(&Setting::default(), *seed, None).finding, None);
-}

@@ -14,7 +14,7 @@ use crate::service::question::{RECORDS_PAGE_MAX, ShardRole};
 #[derive(Deserialize)]
 struct Page {
     records: Vec<Value>,
-    next: Option<String>,
+    next: Option<usize>,
 }
 
 /// The apps of a node, as the admin port lists them.
@@ -60,16 +60,16 @@ pub(super) fn run(
             return Err(Failure::Usage(format!("there is no app `{app}`; there are {}", names.join(", "))));
         }
         for app in wanted {
-            let mut after = String::new();
+            let mut from = 0;
             while left > 0 {
                 let count = left.min(RECORDS_PAGE_MAX as u64);
-                let page: Page = get(&format!("/records?shard={shard}&app={app}&limit={count}{after}"))?;
+                let page: Page = get(&format!("/records?shard={shard}&app={app}&limit={count}&from={from}"))?;
                 for record in &page.records {
                     writeln!(out, "{record}")?;
                 }
                 left = left.saturating_sub(page.records.len() as u64);
-                let Some(next) = page.next.filter(|_| !page.records.is_empty()) else { break };
-                after = format!("&after={next}");
+                let Some(next) = page.next else { break };
+                from = next;
             }
         }
     }

@@ -76,7 +76,10 @@ async fn serve(config: &Config, node: NodeId, apps: Arc<AppSet>) -> Result<(), S
     let clock = Clock::start();
     let place = Arc::new(Place::new(clock));
     let (journal, restored) = match &config.durability {
-        Some(durability) => open_journal(config, durability, node)?,
+        Some(durability) => {
+            let (journal, restored) = open_journal(config, durability, node)?;
+            (Some(journal), restored)
+        }
         None => (None, BTreeMap::new()),
     };
     let (failed, mut has_failed) = oneshot::channel();
@@ -259,7 +262,7 @@ fn open_journal(
     config: &Config,
     durability: &Durability,
     node: NodeId,
-) -> Result<(Option<Arc<Journal>>, BTreeMap<u16, Restored>), ServeError> {
+) -> Result<(Arc<Journal>, BTreeMap<u16, Restored>), ServeError> {
     let folder: PathBuf = durability.path.join(format!("node-{}", node.0));
     let shards: BTreeSet<u16> = durability.shards.iter().copied().collect();
     let open = || Journal::open(&folder, &config.cluster, node, &shards);
@@ -283,7 +286,7 @@ fn open_journal(
     }
     let Opened { journal, shards } = opened;
     let restored = shards.into_iter().filter_map(|(shard, restored)| Some((shard, restored.ok()?)));
-    Ok((Some(Arc::new(journal)), restored.collect()))
+    Ok((Arc::new(journal), restored.collect()))
 }
 
 fn start_admin(

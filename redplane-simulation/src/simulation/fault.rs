@@ -288,27 +288,30 @@ impl<W: Workload> Simulation<W> {
         }
     }
 
-    /// A switch's clock may step as it likes, forward: its leases end early. A step of the store's is drift.
+    /// A switch's clock may step as it likes, forward: its leases end early. A step of a node's is drift.
     fn step_clock(&mut self) {
-        let at = self.random.below(self.plan.switches as u64 + 1) as usize;
-        self.sometimes.clocks_stepped += 1;
+        let at = self.random.below((self.plan.switches + NODES) as u64) as usize;
         if let Some(unit) = self.switches.get_mut(at) {
             unit.clock.offset = unit.clock.offset.wrapping_add(1 + self.random.below(STEP_MAX));
             if unit.alive && unit.pause.is_none() {
                 unit.schedule(self.now);
             }
+            self.sometimes.clocks_stepped += 1;
             return self.tell(Place::Switch(at as u8), "clock steps forward");
         }
+        let node = at - self.switches.len();
         let most = match self.plan.assumptions {
             Assumptions::ClocksBroken => self.plan.lease_micros(),
-            // Half of the margin is the speed's: see `plan`. Steps come no closer than two leases.
-            _ if self.now >= self.store_step_at => self.plan.lease_micros() / 100,
+            // Half of the margin is the speed's: see `plan`. Steps of one clock come no closer than two leases.
+            _ if self.now >= self.node_step_at[node] => self.plan.lease_micros() / 100,
             _ => return,
         };
-        self.store_step_at = self.now + 2 * self.plan.lease_micros();
-        self.store.clock.offset += 1 + self.random.below(most);
-        self.store.schedule(self.now);
-        self.tell(Place::Node(0), "the store's clock steps forward");
+        self.node_step_at[node] = self.now + 2 * self.plan.lease_micros();
+        let step = 1 + self.random.below(most);
+        self.store.step_clock(node as u8, step, self.now);
+        self.sometimes.node_clocks_stepped += 1;
+        self.tell(Place::Node(node as u8), "clock steps forward");
+        self.send_of_store();
     }
 
     /// Nothing fails from now on, and all that failed comes back.

@@ -216,7 +216,10 @@ pub enum CoordinationError {
         source: io::Error,
     },
     /// The coordinator's state cannot be kept. Nobody was told what is not kept.
-    #[error("cannot write the coordinator's state {}: {source}; make room or name another file in [coordination] state", path.display())]
+    #[error(
+        "cannot write the coordinator's state {}: {source}; make room or name another file in [coordination] state",
+        path.display()
+    )]
     StateUnwritable {
         /// Its file.
         path: PathBuf,
@@ -237,7 +240,8 @@ pub enum CoordinationError {
     },
     /// Nobody answers.
     #[error(
-        "no answer from the coordinator at {address} within {waited:?}; is `redplane-store coordinate` running, for the same cluster?"
+        "no answer from the coordinator at {address} within {waited:?}; is `redplane-store coordinate` running, \
+         for the same cluster?"
     )]
     NoAnswer {
         /// Where it should be.

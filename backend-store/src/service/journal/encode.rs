@@ -22,6 +22,7 @@ pub fn record_from_bytes(bytes: &[u8]) -> Result<(RecordKey, Record), RecordDeco
 #[cfg(test)]
 mod tests {
     use super::*;
+    use redplane_protocol::Serial;
 
     #[test]
     fn a_record_survives_its_encoding_and_no_cut_does() {

@@ -459,7 +459,7 @@ fn read_record(key: &[u8], value: &[u8]) -> Result<(u64, (RecordKey, Record)), S
     }
 }
 
-fn seal(key: &[u8], payload: &[u8]) -> (Vec<u8>, u64) {
+pub(super) fn seal(key: &[u8], payload: &[u8]) -> (Vec<u8>, u64) {
     let checksum = xxh3_64_with_seed(payload, xxh3_64(key));
     let mut value = Vec::with_capacity(payload.len() + CHECKSUM_LEN);
     value.extend(payload);

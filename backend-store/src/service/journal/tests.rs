@@ -34,7 +34,7 @@ fn record(value: u64) -> Record {
         version: Version { generation: Serial(3), sequence: Serial(value as u32) },
         owner: Some(owner),
         ticket: Serial(5),
-        value: value.to_be_bytes().to_vec(),
+        value: value.to_be_bytes()[..].into(),
         deleted: false,
         idle: Duration::from_secs(300),
         companions: vec![key(0)],

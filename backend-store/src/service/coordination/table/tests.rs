@@ -11,6 +11,8 @@ struct Life {
     members: Vec<NodeId>,
     restored: bool,
     inherited: bool,
+    /// It has a copy under way that does not come to an end.
+    copies: bool,
     runs: bool,
 }
 
@@ -94,8 +96,8 @@ fn settings(durable: bool) -> TableSettings {
 }
 
 fn heartbeat(table: &mut Table, node: NodeId, life: &mut Life, now: Time) -> Standing {
-    let Life { epoch, restored, inherited, .. } = *life;
-    let report = ShardReport { shard: 0, epoch, copied: true, restored, inherited };
+    let Life { epoch, restored, inherited, copies, .. } = *life;
+    let report = ShardReport { shard: 0, epoch, copied: !copies, restored, inherited };
     let standing = table.handle_heartbeat(node, life.incarnation, &[report], now);
     for (_, configuration) in table.configurations_for(node, life.incarnation) {
         if configuration.epoch > life.epoch {
@@ -162,6 +164,20 @@ fn a_copy_counts_only_when_both_ends_have_heard_of_the_epoch() {
     world.life(2).runs = true;
     world.run(HEARTBEAT * 2);
     assert_eq!(world.status().joining, None);
+}
+
+#[test]
+fn who_has_no_full_copy_does_not_bring_the_shard_back() {
+    let mut world = World::formed(true);
+    world.kill(&[2]);
+    world.run(DETECTION * 2);
+    world.life(1).copies = true;
+    world.restart(2, true);
+    world.run(HEARTBEAT * 4);
+    assert_eq!((world.members(), world.status().joining), (vec![0, 1, 2], Some(2)));
+    world.kill(&[0, 1, 2]);
+    world.run(DETECTION * 3);
+    assert_eq!((world.status().state, world.status().waits_for), (ChainState::Down, vec![0, 1]));
 }
 
 #[test]
@@ -283,8 +299,9 @@ fn nothing_is_formed_from_nodes_that_have_a_history() {
     assert_eq!((world.status().state, world.status().epoch), (ChainState::Forming, 0));
     assert!(world.lives[&NodeId(2)].restored);
     assert_eq!(world.table.reset(0, world.now), Ok(()));
+    assert!(world.members().is_empty(), "first all have to forget");
     world.run(DETECTION * 2);
-    assert_eq!(world.members().len(), 3);
+    assert_eq!((world.members().len(), world.lives[&NodeId(2)].restored), (3, false));
 }
 
 #[test]

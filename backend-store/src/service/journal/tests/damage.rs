@@ -283,11 +283,52 @@ fn a_damaged_shard_leaves_the_others_and_is_rebuilt() {
     assert!(!path.exists() && aside.exists());
 }
 
+/// Each value is sound by itself; only the digests show that one is gone, or from former times.
+#[test]
+fn what_the_engine_loses_or_brings_back_is_found() {
+    type Deed = fn(&fjall::Keyspace);
+    let damages: [(&str, Deed); 4] = [
+        ("record lost", |keyspace| keyspace.remove(nth(keyspace, &[2, 0, 0], 7).0).unwrap()),
+        ("record of former times", |keyspace| {
+            let (key, value) = nth(keyspace, &[2, 0, 1], 7);
+            let mut old = Vec::new();
+            record_to_bytes(&super::key(7), &record(3), &mut old);
+            let (old, _) = storage::seal(&key, &old);
+            assert_ne!(old[..], value[..]);
+            keyspace.insert(key, old).unwrap();
+        }),
+        ("head lost", |keyspace| keyspace.remove([1, 0, 0]).unwrap()),
+        ("number lost", |keyspace| keyspace.remove([0]).unwrap()),
+    ];
+    for (what, damage) in damages {
+        let folder = quick_folder();
+        let opened = open(folder.path(), 2).unwrap();
+        for shard in 0..2 {
+            // In its second life, a shard without its head would look empty rather than wrong.
+            opened.journal.clear(shard);
+            append(&opened.journal, shard, puts(0, 50, 1000));
+        }
+        drop(opened);
+        let database = fjall::Database::builder(folder.path().join("records")).open().unwrap();
+        damage(&database.keyspace("records", fjall::KeyspaceCreateOptions::default).unwrap());
+        database.persist(fjall::PersistMode::SyncAll).unwrap();
+        drop(database);
+        match open(folder.path(), 2) {
+            Ok(opened) => assert_eq!(opened.damaged().count(), 1, "{what}"),
+            Err(error) => assert!(matches!(error, JournalError::Damaged { .. }), "{what}: {error}"),
+        }
+    }
+}
+
+fn nth(keyspace: &fjall::Keyspace, prefix: &[u8], place: usize) -> (fjall::Slice, fjall::Slice) {
+    keyspace.prefix(prefix).nth(place).unwrap().into_inner().unwrap()
+}
+
 /// A record of shard 0 whose contents changed on a way that the engine does not see.
 fn plant_wrong_record(path: &Path) {
     let database = fjall::Database::builder(path.join("records")).open().unwrap();
     let keyspace = database.keyspace("records", fjall::KeyspaceCreateOptions::default).unwrap();
-    let (key, value) = keyspace.prefix([2, 0, 0]).nth(70).unwrap().into_inner().unwrap();
+    let (key, value) = nth(&keyspace, &[2, 0, 0], 70);
     let mut value = value.to_vec();
     value[40] ^= 4;
     keyspace.insert(key, value).unwrap();

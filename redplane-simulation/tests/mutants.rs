@@ -1,0 +1,25 @@
+//! The checks have teeth: `cargo test --release -p redplane-simulation --features mutants mutants::`.
+
+use redplane_protocol::mutant::Mutant;
+use redplane_simulation::run::{Setting, run_many, run_one};
+use redplane_simulation::{Assumptions, Check};
+
+#[test]
+fn a_defect_is_found_and_only_while_it_is_on() {
+    let broken = Setting { mutant: Some(Mutant::WriteFromNonOwner), ..Setting::default() };
+    let summary = run_many(&broken, 0, 100, 1, true);
+    let (seed, finding) = summary.failures.first().expect("it is found within a few seeds");
+    assert_eq!(finding.check, Check::Linearizable);
+    assert_eq!(run_one(&Setting::default(), *seed, None).finding, None);
+}
+
+#[test]
+fn a_lost_write_is_found_though_stale_reads_are_allowed() {
+    for mutant in [Mutant::WriteFromOldGeneration, Mutant::SequenceRestarts] {
+        let clocks = Setting { assumptions: Assumptions::ClocksBroken, ..Setting::default() };
+        let summary = run_many(&Setting { mutant: Some(mutant), ..clocks }, 0, 200, 2, false);
+        let lost = summary.failures.iter().find(|(_, finding)| finding.check == Check::NoWriteLost);
+        let (seed, _) = lost.unwrap_or_else(|| panic!("{mutant:?} loses writes, and nobody noticed"));
+        assert_eq!(run_one(&clocks, *seed, None).finding, None);
+    }
+}
