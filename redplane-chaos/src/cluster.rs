@@ -37,6 +37,20 @@ pub enum Coordinator {
     Etcd,
 }
 
+/// etcd looks twice a second for leases that are over (`lessor.go`, `runLoop` and `expiredLeaseRetryInterval`).
+const ETCD_LOOKS_EVERY: Duration = Duration::from_millis(500);
+
+impl Coordinator {
+    /// When a node is noticed to be dead whose configured detection time is this.
+    #[must_use]
+    pub fn detects_within(self, detection: Duration) -> Duration {
+        match self {
+            Self::Static => detection,
+            Self::Etcd => detection + ETCD_LOOKS_EVERY,
+        }
+    }
+}
+
 /// What a cluster is made of.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -297,6 +311,9 @@ async fn start_etcd(folder: &Path) -> anyhow::Result<(Process, SocketAddr)> {
         &format!("--initial-advertise-peer-urls={peer_url}"),
         &format!("--initial-cluster=chaos={peer_url}"),
         "--log-level=warn",
+        // The shortest lease is one and a half times the election timeout: so it is one second, not two.
+        "--heartbeat-interval=50",
+        "--election-timeout=500",
     ]);
     let mut etcd = Process::start(&mut command, &folder.join("etcd.log"))?;
     let until = Instant::now() + ETCD_STARTS_WITHIN;

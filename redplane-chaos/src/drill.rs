@@ -16,13 +16,13 @@ use crate::report::{OUTAGE_BEYOND_DETECTION, Report, Strike};
 use crate::verdict;
 
 /// Switches of a drill: flows move between them.
-const SWITCHES: usize = 2;
+pub(crate) const SWITCHES: usize = 2;
 
 /// Nodes of a drill: a head, a middle and a tail.
-const NODES: usize = 3;
+pub(crate) const NODES: usize = 3;
 
 /// How long the load runs before the first fault: every key has been counted, on a machine that is not too busy.
-const WARM_UP: Duration = Duration::from_secs(3);
+pub(crate) const WARM_UP: Duration = Duration::from_secs(3);
 
 /// How long all is well between two faults.
 const REST: Duration = Duration::from_millis(300);
@@ -99,6 +99,7 @@ pub async fn run(options: &Options, folder: &Path, tell: &mut dyn FnMut(&str)) -
         rate: options.rate,
         seed: options.seed,
         requests: cluster.requests(),
+        flood: 0,
     };
     let load = Load::start(&load_plan, sockets, clock)?;
     let began = clock.micros();
@@ -159,7 +160,10 @@ impl Drill<'_> {
         let mut turn = match self.options.scenario {
             Scenario::Turn => Fault::each(),
             Scenario::Together => vec![Fault::KillAll],
-            Scenario::Calm => return Ok(sleep_until(end).await),
+            Scenario::Calm => {
+                sleep_until(end).await;
+                return Ok(());
+            }
             Scenario::Mixed => Vec::new(),
         }
         .into_iter();
@@ -215,7 +219,8 @@ impl Drill<'_> {
         let end = self.clock.micros();
         let gaps = &self.load.progress.gaps;
         let longest = |shard| Duration::from_micros(gaps.longest(shard, start, end));
-        let bound = (fault != Fault::KillAll).then_some(self.options.detection + OUTAGE_BEYOND_DETECTION);
+        let detection = self.options.coordinator.detects_within(self.options.detection);
+        let bound = (fault != Fault::KillAll).then_some(detection + OUTAGE_BEYOND_DETECTION);
         let outages = (0..usize::from(self.options.shards)).map(longest).collect();
         Ok(Strike { fault, node, outages, bound, whole_after: Duration::from_micros(whole - start) })
     }
@@ -223,7 +228,8 @@ impl Drill<'_> {
     async fn outlast_detection(&mut self) {
         let [least, most] = BEYOND_DETECTION_MS;
         let beyond = least + self.random.below(most - least);
-        sleep(self.options.detection + Duration::from_millis(beyond)).await;
+        let detection = self.options.coordinator.detects_within(self.options.detection);
+        sleep(detection + Duration::from_millis(beyond)).await;
     }
 
     fn kill_all(&mut self) -> anyhow::Result<()> {
@@ -249,9 +255,9 @@ impl Drill<'_> {
     /// Kills all nodes without a journal, and has the operator give up what they had.
     async fn lose_everything(&mut self) -> anyhow::Result<()> {
         (0..NODES).for_each(|node| self.cluster.kill_node(node));
-        sleep(2 * self.options.detection).await;
+        sleep(2 * self.options.coordinator.detects_within(self.options.detection)).await;
         (0..NODES).try_for_each(|node| self.cluster.start_node(node))?;
-        sleep(2 * self.options.detection).await;
+        sleep(2 * self.options.coordinator.detects_within(self.options.detection)).await;
         self.cluster.reset().await?;
         self.cluster.complete().await?;
         sleep(WARM_UP / 2).await;

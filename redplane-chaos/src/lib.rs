@@ -14,6 +14,7 @@ pub mod clock;
 pub mod cluster;
 pub mod drill;
 pub mod fault;
+pub mod flood;
 pub mod gaps;
 pub mod load;
 pub mod log;

@@ -67,6 +67,8 @@ pub struct LoadPlan {
     pub seed: u64,
     /// Where each node takes requests, by node and shard.
     pub requests: Vec<Vec<SocketAddrV4>>,
+    /// New keys that come on top, by the last switch, a second; none before the flood is let in.
+    pub flood: u64,
 }
 
 /// What others see of the load while it runs.
@@ -80,6 +82,10 @@ pub struct Progress {
     pub reads: AtomicU64,
     /// Packets that were given up.
     pub unanswered: AtomicU64,
+    /// Packets with new keys that came on top.
+    pub flooded: AtomicU64,
+    /// Set: the flood comes.
+    pub flood: AtomicBool,
     /// Set: no more load, read every key.
     finish: AtomicBool,
     /// Set: end at once.
@@ -143,6 +149,8 @@ impl Load {
             writes: AtomicU64::new(0),
             reads: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
+            flooded: AtomicU64::new(0),
+            flood: AtomicBool::new(false),
             finish: AtomicBool::new(false),
             abort: AtomicBool::new(false),
         });
@@ -249,8 +257,24 @@ impl Worker {
         while let Some(packet) = self.hosts.next_packet(self.clock.micros()) {
             self.enter(packet.0, packet.1, packet.2);
         }
+        self.flood();
         while let Some(packet) = self.hosts.probe(self.clock.micros(), &self.progress.gaps) {
             self.enter(packet.0, packet.1, packet.2);
+        }
+    }
+
+    /// Lets packets with new keys in by the last switch, without any patience.
+    fn flood(&mut self) {
+        if !self.progress.flood.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(at) = self.units.len().checked_sub(1) else { return };
+        while let Some(key) = self.hosts.next_flood(self.clock.micros()) {
+            let datagram = Datagram { src: (HOST, 9), dst: (key.into(), ask::COUNT), identification: 0 };
+            // It has no number: nobody waits for it.
+            self.units[at].process(port::HOSTS, &datagram.to_frame(&[0; 8]), self.clock);
+            self.progress.flooded.fetch_add(1, Ordering::Relaxed);
+            self.deliver(at);
         }
     }
 

@@ -1,6 +1,6 @@
 //! `chaos`: a drill of the store; `cargo xtask chaos` builds and runs it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use redplane_chaos::cluster::Coordinator;
 use redplane_chaos::drill::{self, Options, Scenario};
+use redplane_chaos::flood;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the store as real processes, under load, while they are killed, stopped and cut off; checks all that came out.
@@ -20,9 +21,9 @@ struct Arguments {
     /// For how long new faults come.
     #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
-    /// How many keys are kept busy.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    keys: u32,
+    /// How many keys are kept busy; 100000 if nothing is said, 2000 in a flood.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    keys: Option<u32>,
     /// Faults and flows come from it, as far as real processes allow.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -41,9 +42,12 @@ struct Arguments {
     /// How many packets are under way at most.
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     window: u64,
-    /// Most packets a second; 0: as many as the window lets.
-    #[arg(long, default_value_t = 0)]
-    rate: u64,
+    /// Most packets a second; 0: as many as the window lets. In a flood 5000 if nothing is said.
+    #[arg(long)]
+    rate: Option<u64>,
+    /// New keys a second that are let in from one switch in a flood, of which ten times as many come.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    admission: u32,
     /// Lose what was written, and see whether that is found.
     #[arg(long = "break", hide = true)]
     broken: bool,
@@ -63,6 +67,8 @@ enum ScenarioName {
     Mixed,
     /// All nodes at once, again and again. Needs --durable.
     Together,
+    /// Ten times the new keys that are let in, and as many from senders that nobody configured.
+    Flood,
     /// No faults.
     Calm,
 }
@@ -70,6 +76,13 @@ enum ScenarioName {
 /// Detection times if nothing is said: the store's own default, and the least that etcd has.
 const DETECTION_STATIC: Duration = Duration::from_millis(500);
 const DETECTION_ETCD: Duration = Duration::from_secs(1);
+
+/// Keys of established flows, if nothing is said.
+const KEYS: u32 = 100_000;
+const KEYS_IN_FLOOD: u32 = 2_000;
+
+/// Packets of established flows a second in a flood, if nothing is said.
+const RATE_IN_FLOOD: u64 = 5_000;
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
@@ -84,28 +97,33 @@ fn main() -> anyhow::Result<ExitCode> {
     let ended = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let mut tell = |line: &str| println!("{line}");
         tokio::select! {
-            ended = drill::run(&options, folder.path(), &mut tell) => ended,
+            ended = run(&arguments, &options, folder.path()) => ended,
             _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
             _ = terminate.recv() => Err(anyhow::anyhow!("told to stop")),
         }
     });
-    let content = match ended {
-        Ok(report) => {
-            print!("{}", report.summary());
-            report.is_content()
-        }
-        Err(error) => {
-            println!("FAILED: {error:#}");
-            false
-        }
-    };
+    let content = ended.unwrap_or_else(|error| {
+        println!("FAILED: {error:#}");
+        false
+    });
     if !content {
         println!("files and logs of the nodes: {}", folder.keep().display());
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether nothing was found.
+async fn run(arguments: &Arguments, options: &Options, folder: &Path) -> anyhow::Result<bool> {
+    if arguments.scenario == ScenarioName::Flood {
+        let report = flood::run(options, arguments.admission, folder).await?;
+        print!("{}", report.summary());
+        return Ok(report.is_content());
+    }
+    let report = drill::run(options, folder, &mut |line| println!("{line}")).await?;
+    print!("{}", report.summary());
+    Ok(report.is_content())
 }
 
 fn options(arguments: &Arguments) -> anyhow::Result<Options> {
@@ -121,20 +139,21 @@ fn options(arguments: &Arguments) -> anyhow::Result<Options> {
         ScenarioName::Turn => Scenario::Turn,
         ScenarioName::Mixed => Scenario::Mixed,
         ScenarioName::Together => Scenario::Together,
-        ScenarioName::Calm => Scenario::Calm,
+        ScenarioName::Calm | ScenarioName::Flood => Scenario::Calm,
     };
     anyhow::ensure!(
         scenario != Scenario::Together || arguments.durable,
         "without --durable nothing outlives all nodes at once"
     );
     let default = if coordinator == Coordinator::Etcd { DETECTION_ETCD } else { DETECTION_STATIC };
+    let is_flood = arguments.scenario == ScenarioName::Flood;
     Ok(Options {
         scenario,
         coordinator,
         seconds: arguments.seconds,
-        keys: arguments.keys,
+        keys: arguments.keys.unwrap_or(if is_flood { KEYS_IN_FLOOD } else { KEYS }),
         window: arguments.window as usize,
-        rate: arguments.rate,
+        rate: arguments.rate.unwrap_or(if is_flood { RATE_IN_FLOOD } else { 0 }),
         seed: arguments.seed,
         durable: arguments.durable,
         shards: arguments.shards,

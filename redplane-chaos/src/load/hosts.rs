@@ -32,6 +32,9 @@ const READ_EVERY: u64 = 5;
 const PROBE_AFTER: Micros = 10_000;
 const PROBE_EVERY: Micros = 4_000;
 
+/// The first key of a flood; none of the others comes so far.
+const FLOOD_FROM: u32 = u32::from_be_bytes([100, 64, 0, 0]);
+
 /// A packet to be sent: by which switch, to which key, whether it counts.
 pub(super) type Next = (usize, u32, bool);
 
@@ -59,6 +62,10 @@ pub(super) struct Hosts {
     unread: usize,
     read: Vec<bool>,
     reads_from: Option<Micros>,
+    /// Of the flood: microseconds from one packet to the next, when the next one comes, and its key.
+    flood_interval: Micros,
+    flood_at: Micros,
+    flood_key: u32,
 }
 
 impl Hosts {
@@ -87,6 +94,9 @@ impl Hosts {
             unread: 0,
             read: vec![false; plan.keys as usize],
             reads_from: None,
+            flood_interval: 1_000_000u64.checked_div(plan.flood).unwrap_or(Micros::MAX),
+            flood_at: 0,
+            flood_key: FLOOD_FROM,
         }
     }
 
@@ -103,6 +113,17 @@ impl Hosts {
             self.switch_of[key as usize] = self.random.below(self.switches as u64) as u8;
         }
         Some((usize::from(self.switch_of[key as usize]), key, writes))
+    }
+
+    /// The flood's next key, if it is time.
+    pub(super) fn next_flood(&mut self, now: Micros) -> Option<u32> {
+        if now < self.flood_at {
+            return None;
+        }
+        // A flood that was held up comes all the faster, within a tenth of a second.
+        self.flood_at = self.flood_at.max(now.saturating_sub(100_000)).saturating_add(self.flood_interval);
+        self.flood_key += 1;
+        Some(self.flood_key)
     }
 
     /// A write to a shard that acknowledges none.
