@@ -123,13 +123,16 @@ impl ShardTask {
 
     fn take_in_requests(&mut self, now: Time, serves: bool) -> usize {
         let Self { requests, node, gate, keys, traffic, .. } = self;
-        let received = requests.receive(|from, bytes| {
-            traffic.count_received(bytes);
-            match authentic(keys.as_ref(), Link::Switch(from), bytes) {
-                None => traffic.count_drop(GateDrop::Unauthenticated),
-                Some(bytes) if !gate.admits(from, bytes) => traffic.count_drop(GateDrop::UnknownSwitch),
-                Some(_) if !serves => traffic.count_drop(GateDrop::NoPlace),
-                Some(bytes) => node.handle_request(from, bytes, now),
+        let received = requests.receive_runs(|from, run| {
+            run.clone().for_each(|bytes| node.anticipate(bytes));
+            for bytes in run {
+                traffic.count_received(bytes);
+                match authentic(keys.as_ref(), Link::Switch(from), bytes) {
+                    None => traffic.count_drop(GateDrop::Unauthenticated),
+                    Some(bytes) if !gate.admits(from, bytes) => traffic.count_drop(GateDrop::UnknownSwitch),
+                    Some(_) if !serves => traffic.count_drop(GateDrop::NoPlace),
+                    Some(bytes) => node.handle_request(from, bytes, now),
+                }
             }
         });
         self.traffic.count_call(received)
