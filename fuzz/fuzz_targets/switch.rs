@@ -66,6 +66,7 @@ fn config() -> SwitchConfig {
         store_facing_ports: vec![3],
         routes: vec![Route { prefix: Ipv4Addr::UNSPECIFIED, length: 0, next_hop }],
         store_mtu: 1500,
+        authentication: None,
     }
 }
 

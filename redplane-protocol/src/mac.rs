@@ -7,14 +7,15 @@
 //! ```text
 //! link     switch and store      1, 0, the switch's IPv4 address (4), its UDP port (2)
 //!          chain                 2, 0, sending node (2), receiving node (2), 0, 0
-//!          node and coordinator  3, direction (0 to the node, 1 from it), node (2), 0, 0, 0, 0
+//!          node and coordinator  3, 0, 0, 0, 0, 0, 0, 0
 //! message  header, key, value, frame
 //! code     8 bytes
 //! ```
 //!
 //! The link has a fixed length and begins with its sort, so no message on one passes for one on another: not a switch's
 //! for another switch's, not one from node 1 to node 2 for one to node 3. The direction between switch and store is told
-//! by the message's kind, which is under the code. A translator of addresses between switch and store cannot be.
+//! by the message's kind, which is under the code, as are kind and node of what goes between node and coordinator. A
+//! translator of addresses between switch and store cannot be.
 //!
 //! # What it protects, and what it does not
 //!
@@ -53,10 +54,8 @@ pub enum Link {
         /// Who receives.
         to: NodeId,
     },
-    /// From a node to the coordinator.
-    ToCoordinator(NodeId),
-    /// From the coordinator to a node.
-    FromCoordinator(NodeId),
+    /// Between a node, or an operator, and the coordinator: the message says who speaks.
+    Coordination,
 }
 
 impl Link {
@@ -70,14 +69,7 @@ impl Link {
                 let ([a, b], [c, d]) = (from.0.to_be_bytes(), to.0.to_be_bytes());
                 [2, 0, a, b, c, d, 0, 0]
             }
-            Self::FromCoordinator(node) => {
-                let [high, low] = node.0.to_be_bytes();
-                [3, 0, high, low, 0, 0, 0, 0]
-            }
-            Self::ToCoordinator(node) => {
-                let [high, low] = node.0.to_be_bytes();
-                [3, 1, high, low, 0, 0, 0, 0]
-            }
+            Self::Coordination => [3, 0, 0, 0, 0, 0, 0, 0],
         }
     }
 }
@@ -215,11 +207,10 @@ mod tests {
     #[test]
     fn the_code_is_over_link_and_message() {
         let keys = MacKeys::new(OLD, None);
-        let links: [(Link, [u8; 8]); 4] = [
+        let links: [(Link, [u8; 8]); 3] = [
             (switch("10.1.2.3:21072"), [1, 0, 10, 1, 2, 3, 0x52, 0x50]),
             (Link::Chain { from: NodeId(0x0102), to: NodeId(3) }, [2, 0, 1, 2, 0, 3, 0, 0]),
-            (Link::FromCoordinator(NodeId(0x0102)), [3, 0, 1, 2, 0, 0, 0, 0]),
-            (Link::ToCoordinator(NodeId(0x0102)), [3, 1, 1, 2, 0, 0, 0, 0]),
+            (Link::Coordination, [3, 0, 0, 0, 0, 0, 0, 0]),
         ];
         for (link, bytes) in links {
             let whole = [&bytes, MESSAGE].concat();
@@ -243,8 +234,7 @@ mod tests {
             Link::Chain { from: node(1), to: node(2) },
             Link::Chain { from: node(2), to: node(1) },
             Link::Chain { from: node(1), to: node(3) },
-            Link::ToCoordinator(node(1)),
-            Link::FromCoordinator(node(1)),
+            Link::Coordination,
         ];
         for link in links {
             let bytes = signed(&keys, link);

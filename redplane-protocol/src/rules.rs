@@ -16,7 +16,7 @@ use crate::statistics::StoreDrop;
 use crate::table::{At, Table};
 use crate::time::Time;
 use crate::waiting::Waiter;
-use crate::wire::{DATAGRAM_LEN_MAX, Header, Kind, Message, NackReason};
+use crate::wire::{DATAGRAM_LEN_MAX, Header, Kind, Message, NackReason, Packet};
 
 /// A lost RECALL is repeated after this part of a lease.
 const RECALLS_PER_LEASE: u32 = 8;
@@ -61,6 +61,17 @@ impl Node {
                     _ => self.statistics.count_drop(StoreDrop::Unsupported),
                 }
             }
+        }
+    }
+
+    /// Looks up, for nothing, the record that a request is about. Who has a batch of requests does this for all of them
+    /// first: the waits for memory overlap, and [`handle_request`](Self::handle_request) finds what it needs at hand.
+    pub fn anticipate(&self, bytes: &[u8]) {
+        let Ok(packet) = Packet::new_checked(bytes) else { return };
+        let Some(served) = self.apps.get(&packet.app()) else { return };
+        let key = served.schemas.last().and_then(|schema| packet.body().get(..usize::from(schema.key_len)));
+        if let Some(key) = key.and_then(|key| RecordKey::new(packet.app(), key)) {
+            self.records.anticipate(&key);
         }
     }
 

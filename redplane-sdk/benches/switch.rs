@@ -59,6 +59,7 @@ fn switch() -> Switch<nat::App> {
         store_facing_ports: vec![3],
         routes: vec![Route { prefix: Ipv4Addr::UNSPECIFIED, length: 0, next_hop }],
         store_mtu: 1700,
+        authentication: None,
     };
     let mut tables = nat::Tables::default();
     tables.inside.insert(Ipv4Addr::new(10, 0, 0, 0), 8, true).expect("room");

@@ -134,6 +134,7 @@ fn boot<W: Workload>(plan: &Plan, at: usize, incarnation: u16, clock: Clock, now
         store_facing_ports: vec![port::STORE],
         routes: W::routes(),
         store_mtu: MTU,
+        authentication: None,
     };
     Switch::new(config, W::tables(), clock.ticks(Time(now))).expect("the configuration is legal")
 }

@@ -254,6 +254,7 @@ fn switch(
             route(DEFAULT, next_hop(OUTSIDE, OUTSIDE_MAC)),
         ],
         store_mtu: STORE_MTU,
+        authentication: None,
     };
     let own = if options.replication { &PUBLIC[..] } else { &PUBLIC[index..=index] };
     let mut tables = Tables::default();

@@ -277,5 +277,6 @@ fn config(lease: Lease, inside: &[(Ipv4Addr, u8)]) -> SwitchConfig {
         store_facing_ports: vec![STORE],
         routes: std::iter::once(outside).chain(inside).collect(),
         store_mtu: u16::MAX,
+        authentication: None,
     }
 }

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use redplane_protocol::mac::MacKeys;
 use redplane_protocol::{Lease, NodeId};
 
 mod apps;
@@ -47,6 +48,15 @@ pub struct Config {
     pub switches: BTreeMap<u16, SwitchAddress>,
     /// Keys of the message authentication code, 16 bytes each, the first of which signs. Empty: none.
     pub authentication: Vec<[u8; 16]>,
+}
+
+impl Config {
+    /// The keys of the message authentication code, if there are any.
+    #[must_use]
+    pub fn mac_keys(&self) -> Option<MacKeys> {
+        let (signing, others) = self.authentication.split_first()?;
+        Some(MacKeys::new(*signing, others.first().copied()))
+    }
 }
 
 /// Who decides which nodes form a chain.

@@ -224,7 +224,8 @@ impl Start<'_> {
             shutdown: self.shut_down.clone(),
             restored: complete,
             inherited,
-            traffic: Traffic::default(),
+            keys: config.mac_keys(),
+            traffic: Traffic::new(config.mac_keys()),
         };
         Ok(Running { number, configurations, questions, task: Some(task) })
     }

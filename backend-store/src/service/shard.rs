@@ -7,7 +7,8 @@ use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use redplane_protocol::{Configuration, Destination, Node, Time};
+use redplane_protocol::mac::{Link, MacKeys};
+use redplane_protocol::{Configuration, Destination, Node, NodeId, Time};
 use tokio::sync::{mpsc, watch};
 
 use super::coordination::{Place, ShardReport};
@@ -34,6 +35,7 @@ pub(crate) struct ShardTask {
     pub(crate) chain: BatchSocket,
     pub(crate) gate: SwitchGate,
     pub(crate) peers: Peers,
+    pub(crate) keys: Option<MacKeys>,
     pub(crate) durable: Option<Durable>,
     pub(crate) configurations: watch::Receiver<Configuration>,
     pub(crate) reports: Arc<watch::Sender<Vec<ShardReport>>>,
@@ -49,6 +51,9 @@ pub(crate) struct ShardTask {
 pub(crate) struct Traffic {
     to_switches: Outgoing,
     to_nodes: Outgoing,
+    keys: Option<MacKeys>,
+    /// The message that is being signed.
+    signed: Vec<u8>,
     counts: NetworkCounts,
     gate_drops: BTreeMap<GateDrop, u64>,
 }
@@ -102,28 +107,32 @@ impl ShardTask {
     }
 
     fn take_in_chain(&mut self, now: Time, serves: bool) -> usize {
-        let Self { chain, node, peers, traffic, .. } = self;
+        let Self { chain, node, peers, keys, traffic, .. } = self;
         let received = chain.receive(|from, bytes| {
             traffic.count_received(bytes);
-            match peers.node(from) {
-                None => traffic.count_drop(GateDrop::UnknownNode),
+            let Some(peer) = peers.node(from) else { return traffic.count_drop(GateDrop::UnknownNode) };
+            let link = Link::Chain { from: peer, to: node.id() };
+            match authentic(keys.as_ref(), link, bytes) {
+                None => traffic.count_drop(GateDrop::Unauthenticated),
                 Some(_) if !serves => traffic.count_drop(GateDrop::NoPlace),
-                Some(peer) => node.handle_chain(peer, bytes, now),
+                Some(bytes) => node.handle_chain(peer, bytes, now),
             }
         });
         self.traffic.count_call(received)
     }
 
     fn take_in_requests(&mut self, now: Time, serves: bool) -> usize {
-        let Self { requests, node, gate, traffic, .. } = self;
-        let received = requests.receive(|from, bytes| {
-            traffic.count_received(bytes);
-            if !gate.admits(from, bytes) {
-                traffic.count_drop(GateDrop::UnknownSwitch);
-            } else if !serves {
-                traffic.count_drop(GateDrop::NoPlace);
-            } else {
-                node.handle_request(from, bytes, now);
+        let Self { requests, node, gate, keys, traffic, .. } = self;
+        let received = requests.receive_runs(|from, run| {
+            run.clone().for_each(|bytes| node.anticipate(bytes));
+            for bytes in run {
+                traffic.count_received(bytes);
+                match authentic(keys.as_ref(), Link::Switch(from), bytes) {
+                    None => traffic.count_drop(GateDrop::Unauthenticated),
+                    Some(bytes) if !gate.admits(from, bytes) => traffic.count_drop(GateDrop::UnknownSwitch),
+                    Some(_) if !serves => traffic.count_drop(GateDrop::NoPlace),
+                    Some(bytes) => node.handle_request(from, bytes, now),
+                }
             }
         });
         self.traffic.count_call(received)
@@ -134,8 +143,9 @@ impl ShardTask {
         match &mut self.durable {
             Some(durable) if durable.must_hold(&self.node) => durable.hold(&mut self.node),
             _ => {
+                let own = self.node.id();
                 while let Some((to, bytes)) = self.node.next_transmit() {
-                    self.traffic.push(&self.peers, to, bytes);
+                    self.traffic.push(own, &self.peers, to, bytes);
                 }
             }
         }
@@ -145,7 +155,7 @@ impl ShardTask {
     /// Sends what was held back.
     fn release(&mut self, held: Held) {
         for (to, bytes) in held.iter() {
-            self.traffic.push(&self.peers, to, bytes);
+            self.traffic.push(self.node.id(), &self.peers, to, bytes);
         }
         self.traffic.flush(&self.requests, &self.chain);
         if let Some(durable) = &mut self.durable {
@@ -216,16 +226,34 @@ async fn durable_again(durable: &mut Option<Durable>) -> Held {
     }
 }
 
+/// The message of a datagram, without the code behind it if there are keys; `None` if that is wrong.
+fn authentic<'a>(keys: Option<&MacKeys>, link: Link, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    keys.map_or(Some(bytes), |keys| keys.verify(link, bytes).ok())
+}
+
 impl Traffic {
-    fn push(&mut self, peers: &Peers, to: Destination, bytes: &[u8]) {
-        self.counts.sent_bytes += bytes.len() as u64;
-        match to {
-            Destination::Switch(address) => self.to_switches.push(address, bytes),
-            Destination::Node(node) => match peers.address(node) {
-                Some(address) => self.to_nodes.push(address, bytes),
+    pub(crate) fn new(keys: Option<MacKeys>) -> Self {
+        Self { keys, ..Self::default() }
+    }
+
+    fn push(&mut self, own: NodeId, peers: &Peers, to: Destination, bytes: &[u8]) {
+        let (outgoing, address, link) = match to {
+            Destination::Switch(address) => (&mut self.to_switches, address, Link::Switch(address)),
+            Destination::Node(node) => {
                 // A configuration may name a node that this file does not have yet.
-                None => self.counts.send_failures += 1,
-            },
+                let Some(address) = peers.address(node) else { return self.counts.send_failures += 1 };
+                (&mut self.to_nodes, address, Link::Chain { from: own, to: node })
+            }
+        };
+        self.counts.sent_bytes += bytes.len() as u64;
+        match &self.keys {
+            None => outgoing.push(address, bytes),
+            Some(keys) => {
+                self.signed.clear();
+                self.signed.extend_from_slice(bytes);
+                keys.sign(link, &mut self.signed);
+                outgoing.push(address, &self.signed);
+            }
         }
     }
 

@@ -139,30 +139,31 @@ const bit<32> RP_INSTANCE_RECIRCULATED  = 4;
 
 /// Why a packet went no further: each has its counter, `rp_drops[reason]`.
 enum bit<8> rp_drop_t {
-    NONE                = 0,
-    PARSE_ERROR         = 1,      // shorter than its headers say
-    IPV4_MALFORMED      = 2,      // version, header length or total length is wrong
-    IPV4_CHECKSUM       = 3,      // the IPv4 header's checksum is wrong
-    NO_ROUTE            = 4,      // no route, or no such port
-    TTL_EXPIRED         = 5,      // forward() with one hop left
-    STORE_MTU           = 6,      // does not fit into a message to the store
-    PROTOCOL_MALFORMED  = 7,      // a message that cannot be read
-    PROTOCOL_STRANGER   = 8,      // a message for another app, schema, switch or boot
-    LEASE_STALE         = 9,      // another switch owns the key by now
-    LEASE_REFUSED       = 10,     // the store would not create the record
-    STORE_BUSY          = 11,     // a queue of the store is full
-    RECIRCULATION_LIMIT = 12,     // went round too often
-    NO_LEASE            = 13,     // a RECALL of what is not held
-    NOT_CONFIGURED      = 14,     // the operator has not configured the switch, or not this shard
-    NOT_IPV4            = 15,     // apps/src/nat.rs:57
-    FRAGMENT            = 16,     // apps/src/nat.rs:59
-    NOT_OURS            = 17,     // apps/src/nat.rs:64
-    ICMP_QUOTE          = 18,     // apps/src/nat.rs:74
-    UNSOLICITED         = 19,     // apps/src/nat.rs:78
-    ICMP_KIND           = 20,     // apps/src/nat.rs:98
-    NOT_TRANSLATABLE    = 21      // apps/src/nat.rs:102
+    NONE                     = 0,
+    PARSE_ERROR              = 1,      // shorter than its headers say
+    IPV4_MALFORMED           = 2,      // version, header length or total length is wrong
+    IPV4_CHECKSUM            = 3,      // the IPv4 header's checksum is wrong
+    NO_ROUTE                 = 4,      // no route, or no such port
+    TTL_EXPIRED              = 5,      // forward() with one hop left
+    STORE_MTU                = 6,      // does not fit into a message to the store
+    PROTOCOL_MALFORMED       = 7,      // a message that cannot be read
+    PROTOCOL_STRANGER        = 8,      // a message for another app, schema, switch or boot
+    LEASE_STALE              = 9,      // another switch owns the key by now
+    LEASE_REFUSED            = 10,     // the store would not create the record
+    STORE_BUSY               = 11,     // a queue of the store is full
+    RECIRCULATION_LIMIT      = 12,     // went round too often
+    NO_LEASE                 = 13,     // a RECALL of what is not held
+    NOT_CONFIGURED           = 14,     // the operator has not configured the switch, or not this shard
+    PROTOCOL_UNAUTHENTICATED = 15,     // never counted here: only the software switch looks at codes
+    NOT_IPV4                 = 16,     // apps/src/nat.rs:57
+    FRAGMENT                 = 17,     // apps/src/nat.rs:59
+    NOT_OURS                 = 18,     // apps/src/nat.rs:64
+    ICMP_QUOTE               = 19,     // apps/src/nat.rs:74
+    UNSOLICITED              = 20,     // apps/src/nat.rs:78
+    ICMP_KIND                = 21,     // apps/src/nat.rs:98
+    NOT_TRANSLATABLE         = 22      // apps/src/nat.rs:102
 }
-const bit<32> RP_DROPS = 22;
+const bit<32> RP_DROPS = 23;
 
 /* ---- headers */
 
@@ -780,7 +781,7 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
 #line 115 "apps/src/nat.rs"
         meta.key = { hdr.ipv4.dst, port_2, hdr.ipv4.protocol };
         rp_reach(meta, nat_point_t.FIND_3, false);
-#line 784 "nat.p4"
+#line 785 "nat.p4"
     }
 }
 
@@ -808,7 +809,7 @@ control TranslateHeld1(inout headers_t hdr, inout metadata_t meta) {
             hdr.inner_ipv4.src = meta.value.addr;
         }
         if (meta.local.from_inside && meta.local.to_public) { rp_recirculate(meta); } else { rp_forward(meta); }
-#line 812 "nat.p4"
+#line 813 "nat.p4"
     }
 }
 
@@ -817,7 +818,7 @@ control TranslateAbsent1(inout headers_t hdr, inout metadata_t meta) {
     apply {
 #line 78 "apps/src/nat.rs"
         rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 821 "nat.p4"
+#line 822 "nat.p4"
     }
 }
 
@@ -833,7 +834,7 @@ control TranslateHeld2(inout headers_t hdr, inout metadata_t meta) {
         }
 #line 113 "apps/src/nat.rs"
         if (meta.local.to_public) { rp_recirculate(meta); } else { rp_forward(meta); }
-#line 837 "nat.p4"
+#line 838 "nat.p4"
     }
 }
 
@@ -848,7 +849,7 @@ control TranslateHeld3(inout headers_t hdr, inout metadata_t meta) {
             hdr.icmp.identifier = meta.value.port;
         }
         rp_forward(meta);
-#line 852 "nat.p4"
+#line 853 "nat.p4"
     }
 }
 
@@ -857,7 +858,7 @@ control TranslateAbsent3(inout headers_t hdr, inout metadata_t meta) {
     apply {
 #line 116 "apps/src/nat.rs"
         rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 861 "nat.p4"
+#line 862 "nat.p4"
     }
 }
 

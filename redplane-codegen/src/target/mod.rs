@@ -59,6 +59,7 @@ pub const DROP_REASONS: &[(&str, &str)] = &[
     ("recirculation_limit", "went round too often"),
     ("no_lease", "a RECALL of what is not held"),
     ("not_configured", "the operator has not configured the switch, or not this shard"),
+    ("protocol_unauthenticated", "never counted here: only the software switch looks at codes"),
 ];
 
 /// All drop reasons of an app, each with what it means: the machinery's, then the app's own. A reason's counter is its

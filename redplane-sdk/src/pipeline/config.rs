@@ -1,8 +1,9 @@
 //! What the operator tells a switch.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
-use redplane_protocol::wire::HEADER_LEN;
+use redplane_protocol::mac::{Link, MAC_LEN, MacKeys};
+use redplane_protocol::wire::{HEADER_LEN, UDP_PORT};
 use redplane_protocol::{Fixed, Lease, SwitchIdentity};
 use serde::Deserialize;
 
@@ -31,6 +32,10 @@ pub struct SwitchConfig {
     /// Largest IPv4 packet, in bytes, that the links to the stores take. A packet that would not fit once it is carried
     /// is dropped as `store_mtu`.
     pub store_mtu: u16,
+    /// The keys of the code behind each message to and from the stores, which must have the same. A message without a right
+    /// code is dropped as `protocol_unauthenticated`. `None`: no codes, and the stores must be configured with this
+    /// switch's address.
+    pub authentication: Option<MacKeys>,
 }
 
 /// How to reach a shard of the store.
@@ -96,11 +101,21 @@ pub enum ConfigError {
 }
 
 impl SwitchConfig {
+    /// Bytes of the code behind a message.
+    pub(super) fn code_len(&self) -> usize {
+        if self.authentication.is_some() { MAC_LEN } else { 0 }
+    }
+
+    /// What a code is for: this switch's messages and answers.
+    pub(super) fn link(&self) -> Link {
+        Link::Switch(SocketAddrV4::new(self.address, UDP_PORT))
+    }
+
     pub(super) fn check<A: App>(&self) -> Result<(), ConfigError> {
         if self.stores.len() > usize::from(u16::MAX) {
             return Err(ConfigError::Shards { found: self.stores.len() });
         }
-        let needed = OVERHEAD + HEADER_LEN + A::Key::LEN + A::State::LEN;
+        let needed = OVERHEAD + HEADER_LEN + A::Key::LEN + A::State::LEN + self.code_len();
         if usize::from(self.store_mtu) < needed {
             return Err(ConfigError::StoreMtu { found: self.store_mtu, needed });
         }

@@ -1,4 +1,4 @@
-//! Protocol messages to the store: Ethernet, IPv4, UDP, header, key, value, carried frame.
+//! Protocol messages to the store: Ethernet, IPv4, UDP, header, key, value, carried frame, code.
 
 use redplane_protocol::fixed::{KEY_LEN_MAX, VALUE_LEN_MAX, key_hash, shard_of};
 use redplane_protocol::wire::{HEADER_LEN, UDP_PORT};
@@ -63,7 +63,7 @@ impl<'a> Encapsulation<'a> {
 
     /// Whether a message with this packet is within the MTU of the links to the stores.
     pub(super) fn fits<K: Fixed, V: Fixed>(&self, _: &Parts<K, V>, carried: Carried<'_>) -> bool {
-        total_len::<K, V>(carried) <= usize::from(self.config.store_mtu)
+        self.total_len::<K, V>(carried) <= usize::from(self.config.store_mtu)
     }
 
     /// Appends the frame that takes a message to the shard of its key.
@@ -79,7 +79,7 @@ impl<'a> Encapsulation<'a> {
         if !self.fits(message, carried) {
             return Err(TooLarge);
         }
-        let total_len = total_len::<K, V>(carried) as u16;
+        let total_len = self.total_len::<K, V>(carried) as u16;
         let ethernet = Ethernet { dst: store.mac, src: self.config.mac, ether_type: ETHERTYPE_IPV4 };
         let mut ipv4 = Ipv4 {
             dont_fragment: true,
@@ -96,6 +96,7 @@ impl<'a> Encapsulation<'a> {
         bytes.extend_from_slice(&ipv4.emit());
         bytes.extend_from_slice(&Ports { src: UDP_PORT, dst: UDP_PORT }.emit());
         bytes.extend_from_slice(&Udp { length: total_len - Ipv4::LEN as u16, checksum: 0 }.emit());
+        let start = bytes.len();
         let mut buffer = [0; HEADER_LEN + KEY_LEN_MAX + VALUE_LEN_MAX];
         let message = &mut buffer[..HEADER_LEN + K::LEN + V::LEN];
         header.emit(message);
@@ -103,14 +104,18 @@ impl<'a> Encapsulation<'a> {
         value.encode(&mut message[HEADER_LEN + K::LEN..]);
         bytes.extend_from_slice(message);
         carried.append(bytes);
+        if let Some(keys) = &self.config.authentication {
+            let code = keys.code(self.config.link(), &bytes[start..]);
+            bytes.extend_from_slice(&code);
+        }
         out.finish(store.port);
         Ok(())
     }
-}
 
-/// Bytes of the IPv4 packet around a message.
-fn total_len<K: Fixed, V: Fixed>(carried: Carried<'_>) -> usize {
-    OVERHEAD + HEADER_LEN + K::LEN + V::LEN + carried.len()
+    /// Bytes of the IPv4 packet around a message.
+    fn total_len<K: Fixed, V: Fixed>(&self, carried: Carried<'_>) -> usize {
+        OVERHEAD + HEADER_LEN + K::LEN + V::LEN + carried.len() + self.config.code_len()
+    }
 }
 
 /// An IPv4 header of version 4 without options, else zero.

@@ -87,6 +87,9 @@ impl<A: App> Switch<A> {
         let Some(payload) = udp_payload(packet, frame) else {
             return self.discard(Reason::ProtocolMalformed.into());
         };
+        let Some(payload) = self.authentic(payload) else {
+            return self.discard(Reason::ProtocolUnauthenticated.into());
+        };
         match Message::parse(payload, &app::schema::<A>()) {
             Err(DecodeError::Stranger { .. }) => self.discard(Reason::ProtocolStranger.into()),
             Err(_) => self.discard(Reason::ProtocolMalformed.into()),
@@ -94,6 +97,14 @@ impl<A: App> Switch<A> {
                 let (key, value) = (A::Key::decode(message.key), A::State::decode(message.value));
                 self.react(&Parts { header: message.header, key, value }, message.frame, turn);
             }
+        }
+    }
+
+    /// A message without its code, if that is right.
+    fn authentic<'a>(&self, payload: &'a [u8]) -> Option<&'a [u8]> {
+        match &self.config.authentication {
+            None => Some(payload),
+            Some(keys) => keys.verify(self.config.link(), payload).ok(),
         }
     }
 

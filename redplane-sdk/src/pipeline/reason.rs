@@ -55,6 +55,9 @@ reasons! {
     /// The operator has not configured the switch. Never counted here: a [`super::Switch`] has its configuration from the
     /// start. It keeps the counters in step with the emitted P4.
     NotConfigured = "not_configured",
+    /// A protocol message whose code is missing or wrong. Only a switch with
+    /// [`super::SwitchConfig::authentication`] looks; the emitted P4 never does.
+    ProtocolUnauthenticated = "protocol_unauthenticated",
 }
 
 impl From<DropReason> for Reason {

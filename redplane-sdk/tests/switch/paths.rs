@@ -3,7 +3,8 @@
 use std::net::Ipv4Addr;
 
 use redplane_sdk::packet::{MacAddr, Packet};
-use redplane_sdk::pipeline::{ConfigError, Reason, StorePath, Switch};
+use redplane_sdk::pipeline::{ConfigError, Reason, StorePath, Switch, SwitchConfig};
+use redplane_sdk::protocol::mac::MacKeys;
 use redplane_sdk::protocol::wire::PORT_RECIRCULATE;
 use redplane_sdk::protocol::{Fixed, Header, Kind, NackReason, Serial, SwitchIdentity, Ticks, fixed};
 
@@ -518,13 +519,18 @@ fn a_carried_packet_is_never_taken_for_a_message() {
 
 #[test]
 fn configurations_that_cannot_be() {
-    let error = |change: fn(&mut redplane_sdk::pipeline::SwitchConfig)| {
+    let error = |change: fn(&mut SwitchConfig)| {
         let mut config = config();
         change(&mut config);
         Switch::<nat::App>::new(config, tables(), Ticks(0)).err().expect("refused")
     };
     assert_eq!(error(|config| config.stores.clear()), ConfigError::NoStore);
     assert_eq!(error(|config| config.store_mtu = 70), ConfigError::StoreMtu { found: 70, needed: 71 });
+    let signed = |config: &mut SwitchConfig| {
+        config.authentication = Some(MacKeys::new([1; 16], None));
+        config.store_mtu = 78;
+    };
+    assert_eq!(error(signed), ConfigError::StoreMtu { found: 78, needed: 79 });
     assert!(matches!(error(|config| config.routes[0].length = 33), ConfigError::Route(_)));
 }
 

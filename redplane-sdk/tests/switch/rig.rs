@@ -1,12 +1,14 @@
 //! A switch with its answers scripted.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use redplane_sdk::App;
 use redplane_sdk::packet::{MacAddr, Packet};
 use redplane_sdk::pipeline::{NextHop, Output, Route, StorePath, Switch, SwitchConfig};
+use redplane_sdk::protocol::mac::Link;
+use redplane_sdk::protocol::wire::UDP_PORT;
 use redplane_sdk::protocol::{
-    Fixed, Header, Kind, Lease, Message, NackReason, Serial, SwitchIdentity, Ticks, wire::UDP_PORT,
+    Fixed, Header, Kind, Lease, Message, NackReason, Serial, SwitchIdentity, Ticks,
 };
 
 use crate::nat;
@@ -23,6 +25,8 @@ pub(crate) const STORE_PORT: u16 = 3;
 pub(crate) const SWITCH_MAC: MacAddr = MacAddr::new([2, 0, 0, 0, 1, 0]);
 pub(crate) const STORE_MAC: MacAddr = MacAddr::new([2, 0, 0, 0, 2, 0]);
 pub(crate) const ROUTER_MAC: MacAddr = MacAddr::new([2, 0, 0, 0, 3, 0]);
+/// What codes of this switch's messages are for.
+pub(crate) const LINK: Link = Link::Switch(SocketAddrV4::new(SWITCH, UDP_PORT));
 pub(crate) const IDENTITY: SwitchIdentity = SwitchIdentity { switch: 7, incarnation: 3 };
 
 pub(crate) fn config() -> SwitchConfig {
@@ -43,6 +47,7 @@ pub(crate) fn config() -> SwitchConfig {
             route(Ipv4Addr::new(198, 51, 100, 0), 24, OUTSIDE_PORT),
         ],
         store_mtu: 1700,
+        authentication: None,
     }
 }
 
@@ -106,7 +111,11 @@ impl<A: App> Rig<A> {
         assert_eq!((ports.src, ports.dst, udp.checksum), (UDP_PORT, UDP_PORT, 0));
         assert_eq!(usize::from(udp.length), frame.len() - 34);
         let schema = redplane_sdk::app::schema::<A>();
-        let message = Message::parse(&frame[42..], &schema).expect("a legal message");
+        let payload = match &self.switch.config().authentication {
+            None => &frame[42..],
+            Some(keys) => keys.verify(LINK, &frame[42..]).expect("signed"),
+        };
+        let message = Message::parse(payload, &schema).expect("a legal message");
         assert_eq!(message.header.identity, IDENTITY);
         Request {
             header: message.header,
@@ -116,7 +125,7 @@ impl<A: App> Rig<A> {
         }
     }
 
-    /// Sends the switch a message of the store.
+    /// Sends the switch a message of the store, signed if it should be.
     pub(crate) fn message(
         &mut self,
         header: Header,
@@ -124,8 +133,11 @@ impl<A: App> Rig<A> {
         value: A::State,
         frame: &[u8],
     ) -> Vec<(u16, Vec<u8>)> {
-        let frame = message_frame(&header, &key, &value, frame);
-        self.send(STORE_PORT, &frame)
+        let mut message = message_bytes(&header, &key, &value, frame);
+        if let Some(keys) = &self.switch.config().authentication {
+            keys.sign(LINK, &mut message);
+        }
+        self.send(STORE_PORT, &datagram(&message))
     }
 
     pub(crate) fn grant(
@@ -165,15 +177,29 @@ pub(crate) fn message_frame<K: Fixed, V: Fixed>(
     value: &V,
     frame: &[u8],
 ) -> Vec<u8> {
+    datagram(&message_bytes(header, key, value, frame))
+}
+
+/// A message, as the store sends it without authentication.
+pub(crate) fn message_bytes<K: Fixed, V: Fixed>(
+    header: &Header,
+    key: &K,
+    value: &V,
+    frame: &[u8],
+) -> Vec<u8> {
     let (mut key_bytes, mut value_bytes) = (vec![0; K::LEN], vec![0; V::LEN]);
     key.encode(&mut key_bytes);
     value.encode(&mut value_bytes);
-    let message = Message { header: *header, key: &key_bytes, value: &value_bytes, frame }.to_vec();
+    Message { header: *header, key: &key_bytes, value: &value_bytes, frame }.to_vec()
+}
+
+/// A frame from the store to the switch around a payload.
+pub(crate) fn datagram(message: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     etherparse::PacketBuilder::ethernet2(STORE_MAC.octets(), SWITCH_MAC.octets())
         .ipv4(STORE.octets(), SWITCH.octets(), 60)
         .udp(UDP_PORT, UDP_PORT)
-        .write(&mut bytes, &message)
+        .write(&mut bytes, message)
         .expect("it fits");
     bytes
 }

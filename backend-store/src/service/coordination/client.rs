@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::session::{HEARTBEAT_MIN, Session, has_taken_up, spawn};
 use super::table::Standing;
-use super::wire::{self, Answer, Ask, DATAGRAM_LEN_MAX, Heartbeat, Message};
+use super::wire::{self, Answer, Ask, DATAGRAM_LEN_MAX, Dialect, Heartbeat, Message};
 use super::{CoordinationError, CoordinationStatus, ShardReport};
 use crate::service::config::Config;
 
@@ -72,8 +72,9 @@ async fn ask(config: &Config, address: SocketAddrV4, ask: Ask) -> Result<Message
     let socket = connected(address).await.map_err(failed)?;
     // The same in every repetition: a reset is done once.
     let token = RandomState::new().hash_one(std::process::id());
+    let dialect = Dialect::new(config);
     let padding = wire::padding(config.shards, config.nodes.len());
-    let question = wire::to_bytes(&config.cluster, Message::Question { token, ask, padding });
+    let question = dialect.to_bytes(Message::Question { token, ask, padding });
     let question = question.map_err(|error| failed(io::Error::other(error)))?;
     let mut buffer = vec![0; DATAGRAM_LEN_MAX + 1];
     for _ in 0..ASK_COUNT {
@@ -87,7 +88,7 @@ async fn ask(config: &Config, address: SocketAddrV4, ask: Ask) -> Result<Message
                 sleep_until(again).await;
                 continue;
             };
-            match wire::parse(&buffer[..len], &config.cluster) {
+            match dialect.parse(&buffer[..len]) {
                 Ok(message @ (Message::Status { token: echo, .. } | Message::Reset { token: echo, .. }))
                     if echo == token =>
                 {
@@ -179,7 +180,7 @@ impl Client {
             reports: reports.clone(),
             padding: wire::padding(self.session.config.shards, self.session.nodes.len()),
         });
-        let Ok(bytes) = wire::to_bytes(&self.session.cluster, heartbeat) else { return };
+        let Ok(bytes) = self.session.dialect.to_bytes(heartbeat) else { return };
         if self.sent.len() == OUTSTANDING_MAX {
             self.sent.pop_front();
         }
@@ -189,7 +190,7 @@ impl Client {
     }
 
     fn on_datagram(&mut self, bytes: &[u8]) {
-        let answer = match wire::parse(bytes, &self.session.cluster) {
+        let answer = match self.session.dialect.parse(bytes) {
             Ok(Message::Answer(answer)) => answer,
             Ok(_) => return,
             Err(error) => return tracing::debug!(%error, "a datagram is not heard"),
@@ -245,7 +246,7 @@ impl Client {
                     sleep_until(again).await;
                     continue;
                 };
-                if let Ok(Message::Answer(answer)) = wire::parse(&buffer[..len], &self.session.cluster)
+                if let Ok(Message::Answer(answer)) = self.session.dialect.parse(&buffer[..len])
                     && answer.sequence == Some(self.sequence)
                 {
                     let _ = done.send(());

@@ -14,7 +14,7 @@ use super::CoordinationError;
 use super::state;
 use super::table::{Standing, Table, TableSettings};
 use super::wire::{
-    self, ANSWER_FACTOR, Answer, Ask, DATAGRAM_LEN_MAX, Heartbeat, Message, ShardConfiguration,
+    ANSWER_FACTOR, Answer, Ask, DATAGRAM_LEN_MAX, Dialect, Heartbeat, Message, ShardConfiguration,
 };
 use crate::service::clock::Clock;
 use crate::service::config::{Config, Coordination};
@@ -27,8 +27,8 @@ const DRAINED_MAX: usize = 1024;
 ///
 /// What it decides is in its state file before anybody is told. While it is away nodes go on until their places run out;
 /// when it is back, all that were in a chain get the full detection time. It is answered with three times the bytes at
-/// most, and only to messages that name the cluster; the network must keep others' hands off the port, for a message is
-/// believed.
+/// most, and only to messages that name the cluster. With keys in the configuration, only who has one is heard; without,
+/// the network must keep others' hands off the port, for a message is believed.
 ///
 /// # Errors
 /// If the configuration leaves coordination to etcd, the address cannot be had, or the state file cannot be read, is
@@ -49,7 +49,7 @@ pub async fn coordinate(config: &Config, shutdown: impl Future) -> Result<(), Co
         None => Table::new(settings),
     };
     let mut server = Server {
-        cluster: config.cluster.clone(),
+        dialect: Dialect::new(config),
         socket,
         clock,
         path: path.clone(),
@@ -66,7 +66,7 @@ pub async fn coordinate(config: &Config, shutdown: impl Future) -> Result<(), Co
 }
 
 struct Server {
-    cluster: String,
+    dialect: Dialect,
     socket: UdpSocket,
     clock: Clock,
     path: PathBuf,
@@ -118,7 +118,7 @@ impl Server {
     }
 
     fn on_datagram(&mut self, from: SocketAddr, bytes: &[u8]) -> Result<(), CoordinationError> {
-        let reply = match wire::parse(bytes, &self.cluster) {
+        let reply = match self.dialect.parse(bytes) {
             Ok(Message::Heartbeat(heartbeat)) => self.on_heartbeat(from, &heartbeat)?,
             Ok(Message::Question { token, ask: Ask::Status, .. }) => {
                 Message::Status { token, status: self.table.status(self.refused, self.clock.now()) }
@@ -184,7 +184,7 @@ impl Server {
 
     /// Sends at once or not at all: the next heartbeat asks again.
     fn send(&self, to: SocketAddr, message: Message, longest: usize) {
-        match wire::to_bytes(&self.cluster, message) {
+        match self.dialect.to_bytes(message) {
             Ok(bytes) if bytes.len() <= longest => {
                 let _ = self.socket.try_send_to(&bytes, to);
             }

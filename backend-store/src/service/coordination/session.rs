@@ -10,6 +10,7 @@ use redplane_protocol::{Configuration, NodeId, Time};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::place::counted_on;
+use super::wire::Dialect;
 use super::{CoordinationError, MembershipEvent, Place, ShardReport};
 use crate::service::config::Config;
 
@@ -21,7 +22,7 @@ const HEARTBEATS_PER_DETECTION: u32 = 10;
 
 /// What a node's side knows and talks to.
 pub(crate) struct Session {
-    pub(crate) cluster: String,
+    pub(crate) dialect: Dialect,
     pub(crate) node: NodeId,
     pub(crate) incarnation: u64,
     pub(crate) nodes: Vec<NodeId>,
@@ -44,7 +45,7 @@ impl Session {
         leaves: mpsc::Receiver<oneshot::Sender<()>>,
     ) -> Self {
         Self {
-            cluster: config.cluster.clone(),
+            dialect: Dialect::new(config),
             node,
             incarnation,
             nodes: config.nodes.keys().copied().collect(),

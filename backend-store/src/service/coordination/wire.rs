@@ -1,11 +1,13 @@
 //! Datagrams between nodes, coordinator and operator: JSON, one message each.
 
+use redplane_protocol::mac::{Link, MacError, MacKeys};
 use redplane_protocol::{Configuration, NodeId};
 use serde::{Deserialize, Serialize};
 
 use super::ShardReport;
 use super::status::CoordinationStatus;
 use super::table::Standing;
+use crate::service::config::Config;
 use crate::{NODES_MAX, SHARDS_MAX};
 
 /// Longest datagram. Safely within the 65,507 bytes that UDP can carry.
@@ -127,40 +129,62 @@ pub(crate) enum WireError {
     TooLong { len: usize },
     #[error("it is no message: {0}")]
     Malformed(#[from] serde_json::Error),
+    #[error(transparent)]
+    Unauthenticated(#[from] MacError),
     #[error("it is about another cluster")]
     OtherCluster,
     #[error("it speaks of {count} shards, more than {SHARDS_MAX}")]
     TooManyShards { count: usize },
 }
 
-/// Reads a datagram about `cluster`.
-pub(crate) fn parse(bytes: &[u8], cluster: &str) -> Result<Message, WireError> {
-    if bytes.len() > DATAGRAM_LEN_MAX {
-        return Err(WireError::TooLong { len: bytes.len() });
-    }
-    let envelope: Envelope = serde_json::from_slice(bytes)?;
-    if envelope.cluster != cluster {
-        return Err(WireError::OtherCluster);
-    }
-    let count = match &envelope.message {
-        Message::Heartbeat(heartbeat) => heartbeat.reports.len(),
-        Message::Answer(answer) => answer.configurations.len(),
-        Message::Status { status, .. } => status.shards.len(),
-        _ => 0,
-    };
-    if count > usize::from(SHARDS_MAX) {
-        return Err(WireError::TooManyShards { count });
-    }
-    Ok(envelope.message)
+/// How the members of one cluster speak: its name is in every message, and its key's code behind each if it has keys.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialect {
+    cluster: String,
+    keys: Option<MacKeys>,
 }
 
-/// A message about `cluster` as a datagram.
-pub(crate) fn to_bytes(cluster: &str, message: Message) -> Result<Vec<u8>, WireError> {
-    let bytes = serde_json::to_vec(&Envelope { cluster: cluster.to_owned(), message })?;
-    if bytes.len() > DATAGRAM_LEN_MAX {
-        return Err(WireError::TooLong { len: bytes.len() });
+impl Dialect {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { cluster: config.cluster.clone(), keys: config.mac_keys() }
     }
-    Ok(bytes)
+
+    /// Reads a datagram.
+    pub(crate) fn parse(&self, bytes: &[u8]) -> Result<Message, WireError> {
+        if bytes.len() > DATAGRAM_LEN_MAX {
+            return Err(WireError::TooLong { len: bytes.len() });
+        }
+        let bytes = match &self.keys {
+            Some(keys) => keys.verify(Link::Coordination, bytes)?,
+            None => bytes,
+        };
+        let envelope: Envelope = serde_json::from_slice(bytes)?;
+        if envelope.cluster != self.cluster {
+            return Err(WireError::OtherCluster);
+        }
+        let count = match &envelope.message {
+            Message::Heartbeat(heartbeat) => heartbeat.reports.len(),
+            Message::Answer(answer) => answer.configurations.len(),
+            Message::Status { status, .. } => status.shards.len(),
+            _ => 0,
+        };
+        if count > usize::from(SHARDS_MAX) {
+            return Err(WireError::TooManyShards { count });
+        }
+        Ok(envelope.message)
+    }
+
+    /// A message as a datagram.
+    pub(crate) fn to_bytes(&self, message: Message) -> Result<Vec<u8>, WireError> {
+        let mut bytes = serde_json::to_vec(&Envelope { cluster: self.cluster.clone(), message })?;
+        if let Some(keys) = &self.keys {
+            keys.sign(Link::Coordination, &mut bytes);
+        }
+        if bytes.len() > DATAGRAM_LEN_MAX {
+            return Err(WireError::TooLong { len: bytes.len() });
+        }
+        Ok(bytes)
+    }
 }
 
 #[cfg(test)]
@@ -168,6 +192,24 @@ mod tests {
     use super::super::status::{NodeStatus, ShardStatus};
     use super::*;
     use crate::ChainState;
+
+    fn lab(key: Option<u8>) -> Dialect {
+        let keys = key.map(|key| MacKeys::new([key; 16], None));
+        Dialect { cluster: "lab".to_owned(), keys }
+    }
+
+    #[test]
+    fn only_who_has_the_key_is_heard() {
+        let question = || Message::Question { token: 1, ask: Ask::Status, padding: String::new() };
+        let bytes = lab(Some(1)).to_bytes(question()).unwrap();
+        assert_eq!(lab(Some(1)).parse(&bytes).unwrap(), question());
+        for (speaker, hearer) in [(None, Some(1)), (Some(2), Some(1))] {
+            let bytes = lab(speaker).to_bytes(question()).unwrap();
+            let error = lab(hearer).parse(&bytes).unwrap_err();
+            assert!(matches!(error, WireError::Unauthenticated(_)), "{error}");
+        }
+        assert!(lab(None).parse(&bytes).is_err());
+    }
 
     #[test]
     fn the_longest_question_gets_its_answer() {
@@ -223,10 +265,10 @@ mod tests {
                 padding,
             });
             for (asked, answered) in [(question, status), (heartbeat, answer)] {
-                let asked = to_bytes("lab", asked).unwrap();
-                let bytes = to_bytes("lab", answered.clone()).unwrap();
+                let asked = lab(None).to_bytes(asked).unwrap();
+                let bytes = lab(None).to_bytes(answered.clone()).unwrap();
                 assert!(bytes.len() <= ANSWER_FACTOR * asked.len(), "{} for {}", bytes.len(), asked.len());
-                assert_eq!(parse(&bytes, "lab").unwrap(), answered);
+                assert_eq!(lab(None).parse(&bytes).unwrap(), answered);
             }
         }
     }
@@ -234,15 +276,15 @@ mod tests {
     #[test]
     fn what_is_no_message_of_the_cluster_is_an_error() {
         let question = Message::Question { token: 1, ask: Ask::Reset { shard: 0 }, padding: String::new() };
-        let bytes = to_bytes("lab", question).unwrap();
-        assert!(parse(&bytes, "lab").is_ok());
-        assert!(matches!(parse(&bytes, "bal"), Err(WireError::OtherCluster)));
+        let bytes = lab(None).to_bytes(question).unwrap();
+        assert!(lab(None).parse(&bytes).is_ok());
+        assert!(matches!(Dialect { cluster: "bal".to_owned(), keys: None }.parse(&bytes), Err(WireError::OtherCluster)));
         for len in 0..bytes.len() {
-            assert!(matches!(parse(&bytes[..len], "lab"), Err(WireError::Malformed(_))), "cut at {len}");
+            assert!(matches!(lab(None).parse(&bytes[..len]), Err(WireError::Malformed(_))), "cut at {len}");
         }
         let long = vec![b' '; DATAGRAM_LEN_MAX + 1];
-        assert!(matches!(parse(&long, "lab"), Err(WireError::TooLong { .. })));
+        assert!(matches!(lab(None).parse(&long), Err(WireError::TooLong { .. })));
         let deep = "[".repeat(DATAGRAM_LEN_MAX);
-        assert!(matches!(parse(deep.as_bytes(), "lab"), Err(WireError::Malformed(_))));
+        assert!(matches!(lab(None).parse(deep.as_bytes()), Err(WireError::Malformed(_))));
     }
 }
