@@ -19,6 +19,7 @@ use super::config::{Config, Durability};
 use super::coordination::{CoordinationError, Membership, MembershipEvent, Place, ShardReport};
 use super::durable::Durable;
 use super::gate::{Peers, SwitchGate};
+use super::links::Links;
 use super::journal::{Journal, JournalError, JournalFailure, Opened, Restored};
 use super::question::{QUESTIONS_MAX, Question};
 use super::schema::AppSet;
@@ -217,6 +218,7 @@ impl Start<'_> {
             chain,
             gate: SwitchGate::new(config),
             peers: Peers::new(config, *id, number),
+            links: Links::new(config, *id, place.clock().now()),
             durable: durable.map(|journal| Durable::new(number, Arc::clone(journal), complete)),
             configurations: configured,
             reports: Arc::clone(&self.reports),
