@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use redplane_sdk::net::Random;
-use redplane_simulation::history::Micros;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::clock::Clock;
@@ -214,15 +213,16 @@ impl Drill<'_> {
             Fault::KillAll => self.kill_all()?,
         }
         self.cluster.complete().await?;
-        let whole = self.clock.micros();
-        self.all_write(start).await?;
+        self.all_write().await?;
+        // Deaths may not have been noticed at the first look.
+        self.cluster.complete().await?;
         let end = self.clock.micros();
         let gaps = &self.load.progress.gaps;
         let longest = |shard| Duration::from_micros(gaps.longest(shard, start, end));
         let detection = self.options.coordinator.detects_within(self.options.detection);
         let bound = (fault != Fault::KillAll).then_some(detection + OUTAGE_BEYOND_DETECTION);
         let outages = (0..usize::from(self.options.shards)).map(longest).collect();
-        Ok(Strike { fault, node, outages, bound, whole_after: Duration::from_micros(whole - start) })
+        Ok(Strike { fault, node, outages, bound, whole_after: Duration::from_micros(end - start) })
     }
 
     async fn outlast_detection(&mut self) {
@@ -238,11 +238,11 @@ impl Drill<'_> {
     }
 
     /// Waits until every shard acknowledges writes again.
-    async fn all_write(&self, since: Micros) -> anyhow::Result<()> {
+    async fn all_write(&self) -> anyhow::Result<()> {
         const WITHIN: Duration = Duration::from_secs(30);
         let until = Instant::now() + WITHIN;
         let gaps = &self.load.progress.gaps;
-        let mark = self.clock.micros().max(since);
+        let mark = self.clock.micros();
         while (0..usize::from(self.options.shards)).any(|shard| gaps.last(shard) < mark) {
             if Instant::now() > until {
                 bail!("a shard with a complete chain acknowledges no write for {WITHIN:?}");

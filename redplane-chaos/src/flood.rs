@@ -31,10 +31,10 @@ const ANSWER_WITHIN: Micros = 100_000;
 const ANSWERED_PPM_MIN: u64 = 999_000;
 
 /// Bytes by which a node may grow for each record that was let in: what a record takes, and room in its tables.
-const BYTES_PER_RECORD: u64 = 1024;
+const BYTES_PER_RECORD: u64 = 512;
 
 /// Bytes by which a node may grow otherwise: buffers that were never that full, and what the allocator keeps.
-const GROWTH: u64 = 16 << 20;
+const GROWTH: u64 = 8 << 20;
 
 /// Senders that nobody configured.
 const SPOOFERS: u8 = 8;
