@@ -684,12 +684,12 @@ impl Node {
         }
     }
 
+    /// Whether a record has the shape of an app's. It may be of an older schema than is served here, and then its value
+    /// is shorter: what was added since reads as zero.
     fn is_ours(&self, key: &RecordKey, value_len: usize, deleted: bool) -> bool {
-        let Some(served) = self.apps.get(&key.app()) else { return false };
-        served.schemas.iter().any(|schema| {
-            let legal = if deleted { 0 } else { usize::from(schema.value_len) };
-            key.key().len() == usize::from(schema.key_len) && value_len == legal
-        })
+        let Some(newest) = self.apps.get(&key.app()).and_then(|served| served.schemas.last()) else { return false };
+        let value_len_max = if deleted { 0 } else { usize::from(newest.value_len) };
+        key.key().len() == usize::from(newest.key_len) && value_len <= value_len_max
     }
 
     fn on_purge(&mut self, key: &RecordKey, now: Time) {
