@@ -455,7 +455,7 @@ fn an_added_field_is_left_alone_by_who_does_not_know_it() {
         }
     }
     let mut node = Node::new(NodeId(0), Shard { index: 0, count: 1 }, lease, vec![Box::new(Newest(Grown))]);
-    let old = Record { value: [5; 4][..].into(), deleted: false, ..Record::tombstone(Serial(1)) };
+    let old = Record { value: [5; 4][..].into(), deleted: false, idle: IDLE, ..Record::tombstone(Serial(1)) };
     let old = (RecordKey::new(SCHEMA.app, &KEY.to_be_bytes()).unwrap(), old);
     assert_eq!(node.restore(Serial(1), [old], Time(0)), 0);
     node.reconfigure(configuration(1, &[0]), Time(0));
@@ -482,12 +482,12 @@ fn creations_are_metered_and_what_exists_is_not() {
     let granted: Vec<_> = (0..10).filter(|key| lease(&mut node, *key, 0) != busy).collect();
     assert_eq!((granted, node.statistics().creations_metered), (vec![0, 1, 2, 3, 4], 5));
     assert_eq!(lease(&mut node, 0, 0), (Kind::Grant, None), "what exists is not metered");
-    assert_eq!(lease(&mut node, 7, 2_000_000), (Kind::Grant, None), "later there is room");
+    assert_eq!(lease(&mut node, 7, 1_500_000), (Kind::Grant, None), "later there is room");
     // Each key comes with a companion: fourteen records are there, seventeen at most, and one creation makes five at most.
-    assert_eq!(lease(&mut node, 8, 2_000_000), (Kind::Grant, None));
-    assert_eq!(lease(&mut node, 6, 2_000_000), busy);
+    assert_eq!(lease(&mut node, 8, 1_500_000), (Kind::Grant, None));
+    assert_eq!(lease(&mut node, 6, 1_500_000), busy);
     assert_eq!(node.statistics().creations_full, 1);
-    assert_eq!(lease(&mut node, 3, 2_000_000), (Kind::Grant, None));
+    assert_eq!(lease(&mut node, 3, 1_500_000), (Kind::Grant, None));
 }
 
 /// What a journal was told, and nothing else, is what a node goes on from.
