@@ -442,7 +442,10 @@ impl Node {
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        [self.records.next_due(), self.deletion_courier.resend_at(), self.copy_courier.resend_at()].into_iter().flatten().min()
+        [self.records.next_due(), self.deletion_courier.resend_at(), self.copy_courier.resend_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(crate) fn transmit(&mut self, to: Destination, bytes: &[u8]) {
@@ -577,11 +580,7 @@ impl Node {
     }
 
     fn envelope(&self) -> Envelope {
-        Envelope {
-            shard: self.shard.index,
-            epoch: self.configuration.epoch,
-            generation: self.generation,
-        }
+        Envelope { shard: self.shard.index, epoch: self.configuration.epoch, generation: self.generation }
     }
 
     fn tell(&mut self, node: NodeId, content: Content) {
@@ -684,12 +683,14 @@ impl Node {
         }
     }
 
+    /// Whether a record has the shape of an app's. It may be of an older schema than is served here, and then its value
+    /// is shorter: what was added since reads as zero.
     fn is_ours(&self, key: &RecordKey, value_len: usize, deleted: bool) -> bool {
-        let Some(served) = self.apps.get(&key.app()) else { return false };
-        served.schemas.iter().any(|schema| {
-            let legal = if deleted { 0 } else { usize::from(schema.value_len) };
-            key.key().len() == usize::from(schema.key_len) && value_len == legal
-        })
+        let Some(newest) = self.apps.get(&key.app()).and_then(|served| served.schemas.last()) else {
+            return false;
+        };
+        let value_len_max = if deleted { 0 } else { usize::from(newest.value_len) };
+        key.key().len() == usize::from(newest.key_len) && value_len <= value_len_max
     }
 
     fn on_purge(&mut self, key: &RecordKey, now: Time) {

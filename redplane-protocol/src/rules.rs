@@ -311,14 +311,7 @@ impl Node {
         }
     }
 
-    fn insert(
-        &mut self,
-        key: &RecordKey,
-        created: Created,
-        value_len: usize,
-        app_idle: Duration,
-        now: Time,
-    ) {
+    fn insert(&mut self, key: &RecordKey, created: Created, value_len: usize, app_idle: Duration, now: Time) {
         if mutant::is(Mutant::GenerationRestarts) && self.records.find(key).is_some() {
             self.generation = Serial::ZERO;
         }
@@ -453,14 +446,7 @@ impl Node {
         self.ack_to(at, &request.key, request.from, &request.message.header, frame);
     }
 
-    fn ack_to(
-        &mut self,
-        at: Option<At>,
-        key: &RecordKey,
-        to: SocketAddrV4,
-        request: &Header,
-        frame: &[u8],
-    ) {
+    fn ack_to(&mut self, at: Option<At>, key: &RecordKey, to: SocketAddrV4, request: &Header, frame: &[u8]) {
         let Some(record) = at.map(|at| &self.records.entry(at).record) else { return };
         let Version { generation, sequence } = record.version;
         let header = Header { kind: Kind::Ack, create: false, generation, sequence, ..*request };

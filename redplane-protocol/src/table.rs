@@ -29,7 +29,8 @@ struct Place {
 }
 
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Option<Place>>() == 256, "what a record takes, besides a long value and companions");
+const _: () =
+    assert!(size_of::<Option<Place>>() == 256, "what a record takes, besides a long value and companions");
 
 /// What changed since it was last asked, for a journal. Kept only if somebody asks.
 #[derive(Clone, Debug, Default)]
@@ -281,10 +282,10 @@ impl Table {
     }
 
     /// Everything that matters from now on: what stands at each place with its timers, and which place is taken next.
-    pub(crate) fn essence(&self) -> impl Iterator<Item = Option<(&RecordKey, &Entry, &[Time; Chore::COUNT])>> {
-        self.places
-            .iter()
-            .map(|place| place.as_ref().map(|place| (&place.key, &place.entry, &place.timers)))
+    pub(crate) fn essence(
+        &self,
+    ) -> impl Iterator<Item = Option<(&RecordKey, &Entry, &[Time; Chore::COUNT])>> {
+        self.places.iter().map(|place| place.as_ref().map(|place| (&place.key, &place.entry, &place.timers)))
     }
 
     pub(crate) fn free(&self) -> &[At] {

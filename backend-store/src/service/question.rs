@@ -120,7 +120,10 @@ impl ShardStatus {
             epoch: configuration.epoch,
             role: ShardRole::of(node),
             members: configuration.members.iter().map(|node| node.0).collect(),
-            joining: configuration.joining.filter(|joining| is_behind(node, *joining)).map(|NodeId(node)| node),
+            joining: configuration
+                .joining
+                .filter(|joining| is_behind(node, *joining))
+                .map(|NodeId(node)| node),
             copying: node.is_copying(),
             serving,
             protocol: ProtocolCounts::from(&node.statistics()),
@@ -229,7 +232,7 @@ pub struct NetworkCounts {
     pub send_calls: u64,
     /// Datagrams that the system did not take.
     pub send_failures: u64,
-    /// Datagrams that the service kept from the protocol, by reason: unknown senders, wrong codes, admission, limits.
+    /// Datagrams that were kept from the protocol, by reason: unknown senders, wrong codes, no place in the cluster.
     pub gate_drops: BTreeMap<String, u64>,
 }
 

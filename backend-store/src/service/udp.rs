@@ -322,7 +322,9 @@ impl Outgoing {
                 run.len += bytes.len();
                 run.segments += 1;
             }
-            _ => lane.runs.push(SendRun { to, start, len: bytes.len(), segment_len: bytes.len(), segments: 1 }),
+            _ => {
+                lane.runs.push(SendRun { to, start, len: bytes.len(), segment_len: bytes.len(), segments: 1 })
+            }
         }
     }
 

@@ -132,15 +132,16 @@ impl Membership {
         Ok(Self { leave, place })
     }
 
-    /// Gives the place back at once: the node does not serve any more, and its chains go on without it as soon as this is
-    /// heard, not after the detection time. Waits for that, a second at most.
+    /// Gives the place back: the chains go on without the node as soon as this is heard, not after the detection time.
+    /// Waits for that, a second at most. Until then the node serves, so that what is under way in its chains arrives; then
+    /// it does not any more.
     pub async fn leave(self) {
-        self.place.end();
         let (done, is_done) = oneshot::channel();
         if self.leave.send(done).await.is_ok() {
             // Either it was heard, or the thread is gone, or nobody is there to hear: the node is leaving anyway.
             let _ = tokio::time::timeout(LEAVE_WAIT, is_done).await;
         }
+        self.place.end();
     }
 }
 

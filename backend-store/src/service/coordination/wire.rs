@@ -283,7 +283,10 @@ mod tests {
         let question = Message::Question { token: 1, ask: Ask::Reset { shard: 0 }, padding: String::new() };
         let bytes = lab(None).to_bytes(question).unwrap();
         assert!(lab(None).parse(&bytes).is_ok());
-        assert!(matches!(Dialect { cluster: "bal".to_owned(), keys: None }.parse(&bytes), Err(WireError::OtherCluster)));
+        assert!(matches!(
+            Dialect { cluster: "bal".to_owned(), keys: None }.parse(&bytes),
+            Err(WireError::OtherCluster)
+        ));
         for len in 0..bytes.len() {
             assert!(matches!(lab(None).parse(&bytes[..len]), Err(WireError::Malformed(_))), "cut at {len}");
         }
