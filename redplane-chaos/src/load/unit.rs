@@ -67,6 +67,7 @@ impl Unit {
             store_facing_ports: vec![port::STORE],
             routes: Vec::new(),
             store_mtu: MTU,
+            authentication: None,
         };
         let first = usize::from(at) % requests.len().max(1);
         Ok(Self {
