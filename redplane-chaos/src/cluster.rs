@@ -109,8 +109,7 @@ impl Cluster {
             addresses: [Some(addresses[*a].chain[*shard]), Some(addresses[*b].chain[*shard])],
         };
         let mut links: Vec<_> = peers.iter().map(chain_link).collect();
-        let coordinator_link =
-            |node| Link { ends: [node, rules.coordinator()], addresses: [None, Some(at)] };
+        let coordinator_link = |node| Link { ends: [node, rules.coordinator()], addresses: [None, Some(at)] };
         links.extend((0..plan.nodes).map(coordinator_link));
         let relay = Relay::start(&links, Arc::clone(&rules))?;
         let mut seen: Vec<_> = (0..plan.nodes).map(|_| addresses.clone()).collect();

@@ -102,7 +102,8 @@ pub async fn run(options: &Options, folder: &Path, tell: &mut dyn FnMut(&str)) -
     };
     let load = Load::start(&load_plan, sockets, clock)?;
     let began = clock.micros();
-    let mut drill = Drill { options, cluster, load, clock, random: Random::new(!options.seed), strikes: Vec::new() };
+    let mut drill =
+        Drill { options, cluster, load, clock, random: Random::new(!options.seed), strikes: Vec::new() };
     drill.strike_all(tell).await?;
     let Drill { cluster, load, strikes, .. } = drill;
     let progress = load.progress.clone();
@@ -124,7 +125,8 @@ fn report(
     let verdict = verdict::judge(&outcome.log, options.keys, outcome.reads_from);
     let checked_in = start.elapsed();
     let mut writes = vec![0u32; options.keys as usize];
-    for passage in outcome.log.passages().iter().filter(|passage| passage.writes && passage.left().is_some()) {
+    for passage in outcome.log.passages().iter().filter(|passage| passage.writes && passage.left().is_some())
+    {
         writes[passage.key as usize] += 1;
     }
     Report {

@@ -183,7 +183,8 @@ impl Spoof {
     fn start(targets: Vec<SocketAddrV4>, rate: u64) -> anyhow::Result<Self> {
         let mut sockets = Vec::new();
         for at in 0..SPOOFERS {
-            let socket = UdpSocket::bind((Ipv4Addr::new(127, 0, 1, 1 + at), 0)).context("no socket to spoof from")?;
+            let socket =
+                UdpSocket::bind((Ipv4Addr::new(127, 0, 1, 1 + at), 0)).context("no socket to spoof from")?;
             socket.set_nonblocking(true)?;
             sockets.push(socket);
         }

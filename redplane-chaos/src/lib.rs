@@ -16,6 +16,7 @@ pub mod drill;
 pub mod fault;
 pub mod flood;
 pub mod gaps;
+mod io;
 pub mod load;
 pub mod log;
 pub mod process;

@@ -18,6 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::app::tally;
 use crate::clock::Clock;
 use crate::gaps::Gaps;
+use crate::io::Io;
 use crate::log::Log;
 use hosts::Hosts;
 use unit::Unit;
@@ -115,7 +116,7 @@ pub struct Load {
 
 /// Sockets for switches, bound before the store's configuration names them.
 pub struct Sockets {
-    runtime: tokio::runtime::Runtime,
+    runtime: Io,
     sockets: Vec<BatchSocket>,
     /// Where they are.
     pub addresses: Vec<SocketAddrV4>,
@@ -127,10 +128,11 @@ impl Sockets {
     /// # Errors
     /// If there are no sockets to be had.
     pub fn bind(count: usize) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let runtime = Io::new()?;
         let guard = runtime.enter();
         let bind = |_| BatchSocket::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), Default::default());
-        let sockets = (0..count).map(bind).collect::<Result<Vec<_>, _>>().context("no sockets for switches")?;
+        let sockets =
+            (0..count).map(bind).collect::<Result<Vec<_>, _>>().context("no sockets for switches")?;
         let addresses = sockets.iter().map(BatchSocket::local_address).collect::<Result<_, _>>()?;
         drop(guard);
         Ok(Self { runtime, sockets, addresses })
@@ -290,8 +292,7 @@ impl Worker {
         let now = self.clock.micros();
         let packet = self.hosts.enter(key, writes, now);
         let ask = if writes { ask::COUNT } else { ask::SHOW };
-        let datagram =
-            Datagram { src: (HOST, 9), dst: (address_of(key).into(), ask), identification: 0 };
+        let datagram = Datagram { src: (HOST, 9), dst: (address_of(key).into(), ask), identification: 0 };
         self.units[at].process(port::HOSTS, &datagram.to_frame(&packet.to_bytes()), self.clock);
         self.deliver(at);
     }

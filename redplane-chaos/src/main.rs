@@ -91,8 +91,14 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let options = options(&arguments)?;
-    let folder = tempfile::Builder::new().prefix("redplane-chaos-").tempdir().context("no temporary folder")?;
-    println!("chaos: seed {}, {:?}, detection {} ms", options.seed, options.coordinator, options.detection.as_millis());
+    let folder =
+        tempfile::Builder::new().prefix("redplane-chaos-").tempdir().context("no temporary folder")?;
+    println!(
+        "chaos: seed {}, {:?}, detection {} ms",
+        options.seed,
+        options.coordinator,
+        options.detection.as_millis()
+    );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let mut interrupt = signal(SignalKind::interrupt())?;

@@ -16,6 +16,7 @@ use anyhow::Context;
 use backend_store::service::udp::{BatchSocket, Outgoing, SocketOptions};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::io::Io;
 pub use tcp::TcpRelay;
 
 /// Receive calls in a row for one socket, before the others have their turn.
@@ -97,10 +98,11 @@ impl Relay {
     /// # Errors
     /// If there is no socket or thread to be had.
     pub fn start(links: &[Link], rules: Arc<Rules>) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        let runtime = Io::new()?;
         let guard = runtime.enter();
         let side = |link: &Link, at: usize| -> io::Result<Side> {
-            let view = BatchSocket::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), SocketOptions::default())?;
+            let view =
+                BatchSocket::bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), SocketOptions::default())?;
             Ok(Side { end: link.ends[at], address: link.addresses[at], view })
         };
         let links = links.iter().map(|link| Ok([side(link, 0)?, side(link, 1)?]));

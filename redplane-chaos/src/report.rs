@@ -121,7 +121,8 @@ impl Report {
         for one in told {
             let _ = writeln!(text, "  {one}");
         }
-        let linearizable = if *not_linearizable == 0 { "yes".to_owned() } else { format!("NOT {not_linearizable} keys") };
+        let linearizable =
+            if *not_linearizable == 0 { "yes".to_owned() } else { format!("NOT {not_linearizable} keys") };
         let bounded = self.strikes.iter().filter(|strike| strike.bound.is_some());
         let worst = bounded.map(Strike::outage).max().unwrap_or_default();
         let _ = writeln!(

@@ -11,7 +11,8 @@ const PACKAGE: &str = "redplane-chaos";
 
 /// Builds the drill and its store, with etcd if that is asked for and there, and runs it.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
-    let asks_for_etcd = arguments.iter().any(|argument| argument == "etcd" || argument == "--coordination=etcd");
+    let asks_for_etcd =
+        arguments.iter().any(|argument| argument == "etcd" || argument == "--coordination=etcd");
     // Without it the drill says that it is skipped, and needs nothing of its client.
     let features: &[&str] = if asks_for_etcd && is_there("etcd") { &["etcd"] } else { &[] };
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

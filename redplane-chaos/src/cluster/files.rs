@@ -24,7 +24,9 @@ pub struct Admission {
 /// A cluster's configuration, as one of its nodes is to see it.
 pub(super) fn config(plan: &Plan, seen: &[Addresses], coordinator: &str) -> String {
     let (kind, at) = match plan.coordinator {
-        Coordinator::Static => ("static", format!("address = \"{coordinator}\"\nstate = \"coordinator.json\"")),
+        Coordinator::Static => {
+            ("static", format!("address = \"{coordinator}\"\nstate = \"coordinator.json\""))
+        }
         Coordinator::Etcd => ("etcd", format!("endpoints = [\"http://{coordinator}\"]")),
     };
     let detection = match plan.coordinator {
@@ -63,7 +65,8 @@ fn list(addresses: &[SocketAddrV4]) -> String {
 /// The app's schema, as the compiler would emit it.
 pub(super) fn schema() -> serde_json::Value {
     let (key_len, value_len) = (<tally::App as App>::Key::LEN, <tally::App as App>::State::LEN);
-    let field = |name: &str, kind: &str| json!({ "name": name, "type": kind, "offset": 0, "bytes": 4, "bits": 32 });
+    let field =
+        |name: &str, kind: &str| json!({ "name": name, "type": kind, "offset": 0, "bytes": 4, "bits": 32 });
     json!({
         "app": tally::App::NAME, "id": tally::App::ID, "fingerprint": format!("{:#06x}", tally::App::FINGERPRINT),
         "program": format!("{:#018x}", tally::App::IR_HASH), "source": "redplane-chaos/src/app.rs",

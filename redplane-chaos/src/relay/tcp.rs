@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use super::Rules;
+use crate::io::Io;
 
 /// How often it is looked whether a direction is mended.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -32,13 +33,20 @@ impl TcpRelay {
     /// # Errors
     /// If there is no port or thread to be had.
     pub fn start(nodes: usize, target: SocketAddr, rules: &Arc<Rules>) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let bind = |_| runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
-        let listeners = (0..nodes).map(bind).collect::<Result<Vec<_>, _>>()?;
+        let runtime = Io::new()?;
+        let guard = runtime.enter();
+        let bind = |_| {
+            let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        };
+        let listeners = (0..nodes).map(bind).collect::<std::io::Result<Vec<_>>>()?;
+        drop(guard);
         let views = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let rules = Arc::clone(rules);
         thread::Builder::new().name("tcp-relay".to_owned()).spawn(move || {
+            let Some(runtime) = runtime.take() else { return };
             for (node, listener) in listeners.into_iter().enumerate() {
                 runtime.spawn(accept(listener, node, target, Arc::clone(&rules)));
             }

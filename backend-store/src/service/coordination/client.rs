@@ -42,7 +42,15 @@ pub(crate) async fn start(session: Session, address: SocketAddrV4) -> Result<(),
             Ok(socket) => {
                 let heard = session.now();
                 let yields = false;
-                let client = Client { session, socket, sequence: 0, sent: VecDeque::new(), refused: false, heard, yields };
+                let client = Client {
+                    session,
+                    socket,
+                    sequence: 0,
+                    sent: VecDeque::new(),
+                    refused: false,
+                    heard,
+                    yields,
+                };
                 client.run().await;
             }
             Err(error) => tracing::error!(%error, "no socket for the coordination"),

@@ -211,8 +211,12 @@ impl Roster {
     fn cut_off(&mut self, view: &View<'_>) {
         loop {
             let (members, incomplete) = (&self.chain.configuration().members, self.chain.incomplete());
-            let broken = |node: &NodeId| members.iter().filter(|other| self.is_broken(view, *node, **other)).count();
-            let worst = (0..).zip(members).map(|(at, node)| (broken(node), Some(*node) == incomplete, at, *node)).max();
+            let broken =
+                |node: &NodeId| members.iter().filter(|other| self.is_broken(view, *node, **other)).count();
+            let worst = (0..)
+                .zip(members)
+                .map(|(at, node)| (broken(node), Some(*node) == incomplete, at, *node))
+                .max();
             let Some((1.., _, _, node)) = worst else { return };
             self.chain.remove(&[node].into());
         }
@@ -226,7 +230,8 @@ impl Roster {
     fn admit(&mut self, view: &View<'_>) {
         let members = &self.chain.configuration().members;
         let can_join = |node: &NodeId| {
-            self.report(view, *node).is_some() && !members.iter().any(|other| self.is_broken(view, *node, *other))
+            self.report(view, *node).is_some()
+                && !members.iter().any(|other| self.is_broken(view, *node, *other))
         };
         let wants: Vec<_> = self.in_turn(view).filter(can_join).collect();
         wants.into_iter().for_each(|node| self.chain.ask_to_join(node));
@@ -263,7 +268,9 @@ fn does_not_hear(view: &View<'_>, report: Option<&ShardReport>, other: NodeId) -
 pub(crate) fn any_broken(nodes: &[NodeId], alive: &BTreeMap<NodeId, Alive>) -> bool {
     let view = View { nodes, alive, hold: false, form_now: false, links_settled: false };
     let mut reports = alive.values().flat_map(|alive| alive.reports.values());
-    reports.any(|report| report.silent != 0 && nodes.iter().any(|node| does_not_hear(&view, Some(report), *node)))
+    reports.any(|report| {
+        report.silent != 0 && nodes.iter().any(|node| does_not_hear(&view, Some(report), *node))
+    })
 }
 
 fn is_life(view: &View<'_>, node: NodeId, incarnation: u64) -> bool {
@@ -278,10 +285,17 @@ mod tests {
     fn a_record_that_contradicts_itself_is_refused() {
         let mut roster = Roster::new(0, true);
         let nodes = [NodeId(0), NodeId(1)];
-        let report = ShardReport { shard: 0, epoch: 0, copied: true, restored: false, inherited: false, silent: 0 };
+        let report =
+            ShardReport { shard: 0, epoch: 0, copied: true, restored: false, inherited: false, silent: 0 };
         let alive = |incarnation| Alive { incarnation, reports: [(0, report)].into() };
         let alive = BTreeMap::from([(NodeId(0), alive(7)), (NodeId(1), alive(8))]);
-        assert!(roster.reconcile(&View { nodes: &nodes, alive: &alive, hold: false, form_now: false, links_settled: false }));
+        assert!(roster.reconcile(&View {
+            nodes: &nodes,
+            alive: &alive,
+            hold: false,
+            form_now: false,
+            links_settled: false
+        }));
         let good = roster.to_record();
         assert_eq!(Roster::from_record(&good, 0, true), Ok(roster));
         assert!(Roster::from_record(&good, 1, true).is_err());

@@ -204,7 +204,9 @@ impl Table {
     fn handle_yield(&mut self, node: NodeId, now: Time) -> Standing {
         let since = *self.yielding.entry(node).or_insert(now);
         // The answer to the first of it may have been under way.
-        if since.plus(self.settings.detection * YIELD_HEARD_PER_MILLE / 1000) <= now && self.alive.remove(&node).is_some() {
+        if since.plus(self.settings.detection * YIELD_HEARD_PER_MILLE / 1000) <= now
+            && self.alive.remove(&node).is_some()
+        {
             self.heard.remove(&node);
             self.note_death(self.quiet_since(now), now);
         } else if let Some(heard) = self.heard.get_mut(&node) {

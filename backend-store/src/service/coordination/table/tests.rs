@@ -390,7 +390,11 @@ fn whoever_is_out_of_its_peers_reach_is_out_until_they_hear_each_other() {
         assert!(world.now.since(start) <= HEARTBEAT * 6, "case {at}: {:?}", world.now.since(start));
         world.run(HEARTBEAT * 6);
         assert_eq!(world.members(), [0, 2], "case {at}");
-        assert_eq!(world.told(1).1, [0, 2], "case {at}: it has heard that it is out, and forgets what it has");
+        assert_eq!(
+            world.told(1).1,
+            [0, 2],
+            "case {at}: it has heard that it is out, and forgets what it has"
+        );
         (0..3).for_each(|node| world.life(node).silent = 0);
         world.run(HEARTBEAT * 3);
         assert_eq!((world.members(), world.status().joining), (vec![0, 2, 1], None), "case {at}");
