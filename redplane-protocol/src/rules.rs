@@ -64,15 +64,14 @@ impl Node {
         }
     }
 
-    /// Looks up, for nothing, the record that a request is about. Who has a batch of requests does this for all of them
+    /// Looks up, for nothing, the records that requests are about. Who has a batch of requests does this for all of them
     /// first: the waits for memory overlap, and [`handle_request`](Self::handle_request) finds what it needs at hand.
-    pub fn anticipate(&self, bytes: &[u8]) {
-        let Ok(packet) = Packet::new_checked(bytes) else { return };
-        let Some(served) = self.apps.get(&packet.app()) else { return };
-        let key = served.schemas.last().and_then(|schema| packet.body().get(..usize::from(schema.key_len)));
-        if let Some(key) = key.and_then(|key| RecordKey::new(packet.app(), key)) {
-            self.records.anticipate(&key);
-        }
+    pub fn anticipate_requests<'a>(&self, requests: impl Iterator<Item = &'a [u8]>) {
+        self.records.anticipate(requests.filter_map(|bytes| {
+            let packet = Packet::new_checked(bytes).ok()?;
+            let schema = self.apps.get(&packet.app())?.schemas.last()?;
+            Some((packet.app(), packet.body().get(..usize::from(schema.key_len))?))
+        }));
     }
 
     fn admit<'a>(&self, from: SocketAddrV4, bytes: &'a [u8]) -> Result<Request<'a>, StoreDrop> {

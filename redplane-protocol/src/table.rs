@@ -1,13 +1,18 @@
 //! All records of a replica: found by a keyed hash, kept in places that do not move, each with its timers.
 
 use std::collections::BTreeSet;
+use std::hint::black_box;
 
 use ahash::RandomState;
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use crate::node::Chore;
 use crate::record::{Entry, Record, RecordKey};
 use crate::time::Time;
+
+/// Lookups that are anticipated at a time: as many as one receive buffer brings, and as fit the first cache.
+const ANTICIPATED: usize = 64;
 
 /// No timer.
 const NEVER: Time = Time(u64::MAX);
@@ -93,13 +98,34 @@ impl Table {
     }
 
     pub(crate) fn find(&self, key: &RecordKey) -> Option<At> {
-        self.index.find(self.hash(key), |at| self.key(*at) == key).copied()
+        self.find_named(key.app(), key.key())
     }
 
-    /// Makes the memory of a record be fetched, whatever is in it.
-    pub(crate) fn anticipate(&self, key: &RecordKey) {
-        if let Some(at) = self.find(key) {
-            std::hint::black_box(self.entry(at).deadline);
+    pub(crate) fn find_named(&self, app: u16, key: &[u8]) -> Option<At> {
+        let is_it = |at: &At| {
+            let found = self.key(*at);
+            found.app() == app && found.key() == key
+        };
+        self.index.find(hash_of(&self.hasher, app, key), is_it).copied()
+    }
+
+    /// Makes the memory of records be fetched that will be looked for soon, whatever is in it: first what leads to all of
+    /// them, then the records. In each of the two rounds no lookup waits for another, so the waits overlap.
+    pub(crate) fn anticipate<'a>(&self, keys: impl Iterator<Item = (u16, &'a [u8])>) {
+        let mut hashes = SmallVec::<[u64; ANTICIPATED]>::new();
+        for (app, key) in keys.take(ANTICIPATED) {
+            let hash = hash_of(&self.hasher, app, key);
+            self.index.find(hash, |at| {
+                black_box(at.0);
+                false
+            });
+            hashes.push(hash);
+        }
+        for hash in hashes {
+            if let Some(at) = self.index.find(hash, |_| true) {
+                let place = self.place(*at);
+                black_box((place.entry.deadline, place.entry.record.version, place.key.app()));
+            }
         }
     }
 
@@ -160,7 +186,10 @@ impl Table {
                 }
                 let hash = self.hash(&key);
                 let Self { index, places, hasher, .. } = self;
-                index.insert_unique(hash, at, |at| hash_of(hasher, &expect(places, *at).key));
+                index.insert_unique(hash, at, |at| {
+                    let key = &expect(places, *at).key;
+                    hash_of(hasher, key.app(), key.key())
+                });
                 at
             }
         };
@@ -300,7 +329,7 @@ impl Table {
     }
 
     fn hash(&self, key: &RecordKey) -> u64 {
-        hash_of(&self.hasher, key)
+        hash_of(&self.hasher, key.app(), key.key())
     }
 
     fn place(&self, at: At) -> &Place {
@@ -312,8 +341,8 @@ impl Table {
     }
 }
 
-fn hash_of(hasher: &RandomState, key: &RecordKey) -> u64 {
-    hasher.hash_one((key.app(), key.key()))
+fn hash_of(hasher: &RandomState, app: u16, key: &[u8]) -> u64 {
+    hasher.hash_one((app, key))
 }
 
 fn expect(places: &[Option<Place>], at: At) -> &Place {

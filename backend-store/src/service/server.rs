@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use redplane_protocol::{AdmissionRates, Configuration, Node, NodeId, NodeLimits, PrefixRate, Shard};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -92,10 +93,11 @@ async fn serve(config: &Config, node: NodeId, apps: Arc<AppSet>) -> Result<(), S
     let (shutdown, shut_down) = watch::channel(false);
     let (reports, reported) = watch::channel(Vec::new());
     let start = Start { config, node, apps: &apps, place: &place, reports: Arc::new(reports), shut_down };
-    let mut shards = start.shards(journal.as_ref(), restored)?;
+    let mut workers = workers(config)?;
+    let shards = start.shards(journal.as_ref(), restored, &mut workers)?;
     let questions = shards.iter().map(|shard| (shard.number, shard.questions.clone())).collect();
-    let tasks = shards.iter_mut().filter_map(|shard| shard.task.take()).collect();
-    let workers = start_workers(tasks, config.threads)?;
+    let workers = workers.into_iter().enumerate().map(|(at, worker)| worker.start(at));
+    let workers = workers.collect::<io::Result<Vec<_>>>().map_err(ServeError::Thread)?;
 
     let ready = Arc::new(AtomicBool::new(false));
     let admin = start_admin(config, node, clock, &ready, questions, &apps)?;
@@ -159,8 +161,6 @@ struct Running {
     number: u16,
     configurations: watch::Sender<Configuration>,
     questions: mpsc::Sender<Question>,
-    /// Until a worker takes it.
-    task: Option<ShardTask>,
 }
 
 impl Running {
@@ -174,9 +174,19 @@ impl Start<'_> {
         &self,
         journal: Option<&Arc<Journal>>,
         mut restored: BTreeMap<u16, Restored>,
+        workers: &mut [Worker],
     ) -> Result<Vec<Running>, ServeError> {
-        let numbers = 0..self.config.shards;
-        numbers.map(|number| self.shard(number, journal, restored.remove(&number))).collect()
+        let mut shards = Vec::new();
+        for number in 0..self.config.shards {
+            let worker = usize::from(number) % workers.len();
+            let worker = &mut workers[worker];
+            // Its sockets wake the thread that serves it, and no other.
+            let _context = worker.runtime.enter();
+            let (running, task) = self.shard(number, journal, restored.remove(&number))?;
+            worker.tasks.push(task);
+            shards.push(running);
+        }
+        Ok(shards)
     }
 
     fn shard(
@@ -184,7 +194,7 @@ impl Start<'_> {
         number: u16,
         journal: Option<&Arc<Journal>>,
         restored: Option<Restored>,
-    ) -> Result<Running, ServeError> {
+    ) -> Result<(Running, ShardTask), ServeError> {
         let Self { config, node: id, apps, place, .. } = self;
         let (configurations, configured) = watch::channel(Configuration::default());
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
@@ -229,7 +239,7 @@ impl Start<'_> {
             keys: config.mac_keys(),
             traffic: Traffic::new(config.mac_keys()),
         };
-        Ok(Running { number, configurations, questions, task: Some(task) })
+        Ok((Running { number, configurations, questions }, task))
     }
 }
 
@@ -306,24 +316,32 @@ fn start_admin(
     Admin::start(address, state).map(Some).map_err(ServeError::Admin)
 }
 
-/// Spreads the shards over threads. Each thread has a runtime of its own, so that a shard never moves.
-fn start_workers(tasks: Vec<ShardTask>, threads: usize) -> Result<Vec<JoinHandle<()>>, ServeError> {
-    let mut spread: Vec<Vec<ShardTask>> = (0..threads.min(tasks.len()).max(1)).map(|_| Vec::new()).collect();
-    let count = spread.len();
-    for (at, task) in tasks.into_iter().enumerate() {
-        spread[at % count].push(task);
-    }
-    let workers = spread.into_iter().enumerate().map(|(at, tasks)| {
+/// A thread that serves shards, with a runtime of its own, so that a shard never moves.
+struct Worker {
+    runtime: Runtime,
+    tasks: Vec<ShardTask>,
+}
+
+/// As many as are configured, but none without a shard.
+fn workers(config: &Config) -> Result<Vec<Worker>, ServeError> {
+    let count = config.threads.clamp(1, usize::from(config.shards.max(1)));
+    let worker = |_| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Worker { runtime, tasks: Vec::new() })
+    };
+    (0..count).map(worker).collect::<io::Result<_>>().map_err(ServeError::Thread)
+}
+
+impl Worker {
+    fn start(self, at: usize) -> io::Result<JoinHandle<()>> {
         thread::Builder::new().name(format!("shards-{at}")).spawn(move || {
             let local = tokio::task::LocalSet::new();
-            for task in tasks {
+            for task in self.tasks {
                 local.spawn_local(task.run());
             }
-            runtime.block_on(local);
+            self.runtime.block_on(local);
         })
-    });
-    workers.collect::<io::Result<_>>().map_err(ServeError::Thread)
+    }
 }
 
 fn configure(shards: &[Running], event: MembershipEvent) {

@@ -116,17 +116,27 @@ impl ShardTask {
 
     fn take_in_chain(&mut self, now: Time, serves: bool) -> usize {
         let Self { chain, node, peers, links, keys, traffic, .. } = self;
-        let received = chain.receive(|from, bytes| {
-            traffic.count_received(bytes);
-            let Some(peer) = peers.node(from) else { return traffic.count_drop(GateDrop::UnknownNode) };
-            let link = Link::Chain { from: peer, to: node.id() };
-            match authentic(keys.as_ref(), link, bytes) {
-                None => return traffic.count_drop(GateDrop::Unauthenticated),
-                Some(bytes) if bytes == HELLO => {}
-                Some(_) if !serves => traffic.count_drop(GateDrop::NoPlace),
-                Some(bytes) => node.handle_chain(peer, bytes, now),
+        let received = chain.receive_runs(|from, run| {
+            let peer = peers.node(from);
+            node.anticipate_chain(run.clone());
+            for bytes in run {
+                traffic.count_received(bytes);
+                let Some(peer) = peer else {
+                    traffic.count_drop(GateDrop::UnknownNode);
+                    continue;
+                };
+                let link = Link::Chain { from: peer, to: node.id() };
+                match authentic(keys.as_ref(), link, bytes) {
+                    None => {
+                        traffic.count_drop(GateDrop::Unauthenticated);
+                        continue;
+                    }
+                    Some(bytes) if bytes == HELLO => {}
+                    Some(_) if !serves => traffic.count_drop(GateDrop::NoPlace),
+                    Some(bytes) => node.handle_chain(peer, bytes, now),
+                }
+                links.heard(peer, now);
             }
-            links.heard(peer, now);
         });
         self.traffic.count_call(received)
     }
@@ -142,7 +152,7 @@ impl ShardTask {
     fn take_in_requests(&mut self, now: Time, serves: bool) -> usize {
         let Self { requests, node, gate, keys, traffic, .. } = self;
         let received = requests.receive_runs(|from, run| {
-            run.clone().for_each(|bytes| node.anticipate(bytes));
+            node.anticipate_requests(run.clone());
             for bytes in run {
                 traffic.count_received(bytes);
                 match authentic(keys.as_ref(), Link::Switch(from), bytes) {
