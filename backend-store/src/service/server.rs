@@ -243,14 +243,16 @@ impl Start<'_> {
     }
 }
 
+/// Limits of one shard. The keys of a switch, and those with a prefix, are spread over the shards, so each has its share.
 fn limits(config: &Config, apps: &AppSet) -> NodeLimits {
+    let share = |rate: u32| rate.div_ceil(u32::from(config.shards.max(1)));
     let admission = apps.apps().iter().filter_map(|app| {
         let limits = app.admission.as_ref()?;
         let per_prefix = limits.per_prefix.as_ref().map(|prefix| PrefixRate {
-            rate: prefix.rate,
+            rate: share(prefix.rate),
             bits: prefix.bits.start as u16..prefix.bits.end as u16,
         });
-        Some((app.schema.app, AdmissionRates { per_switch: limits.per_switch, per_prefix }))
+        Some((app.schema.app, AdmissionRates { per_switch: share(limits.per_switch), per_prefix }))
     });
     NodeLimits {
         records_max: config.records_per_shard,

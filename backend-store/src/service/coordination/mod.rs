@@ -17,6 +17,9 @@
 //!   cut off stops before its place is given away, and does not go on to take packets that will never be answered. This
 //!   fence leans on clocks that run at the same speed within the margin.
 //!
+//! A node that lives but is out of its peers' reach is taken out on what all replicas say they hear; its place may not be over
+//! then, and the epochs alone keep it from doing harm. A node that gets no answers gives its place up by itself and says so.
+//!
 //! A node's place is extended only by an answer of which the node had already taken up every configuration when it asked.
 //! A node that was cut off therefore never serves by what it knew before: it hears first, forgets what it must, and then
 //! serves again.
