@@ -21,6 +21,7 @@ use super::coordination::{CoordinationError, Membership, MembershipEvent, Place,
 use super::durable::Durable;
 use super::gate::{Peers, SwitchGate};
 use super::journal::{Journal, JournalError, JournalFailure, Opened, Restored};
+use super::links::Links;
 use super::question::{QUESTIONS_MAX, Question};
 use super::schema::AppSet;
 use super::shard::{BindError, ShardTask, Traffic};
@@ -227,6 +228,7 @@ impl Start<'_> {
             chain,
             gate: SwitchGate::new(config),
             peers: Peers::new(config, *id, number),
+            links: Links::new(config, *id, place.clock().now()),
             durable: durable.map(|journal| Durable::new(number, Arc::clone(journal), complete)),
             configurations: configured,
             reports: Arc::clone(&self.reports),

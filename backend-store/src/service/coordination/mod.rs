@@ -71,6 +71,10 @@ pub struct ShardReport {
     /// The journal with which this process started held records, or a generation: the shard has a history. Where nothing
     /// is known of it, because the coordinator's own state is gone, no chain is formed, and nothing is thrown away.
     pub inherited: bool,
+    /// The other nodes that its replica does not hear: bit *n* is the *n*-th of all nodes, in the order of their numbers.
+    /// Two nodes of which one does not hear the other cannot be in one chain.
+    #[serde(default)]
+    pub silent: u16,
 }
 
 /// What a node hears.
