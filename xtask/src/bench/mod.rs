@@ -148,9 +148,9 @@ impl Run {
             ["chain_gso", "chain_deep", "chain"]
         };
         for (id, (window, gso)) in ids.into_iter().zip([(BATCHED, true), (DEEP, true), (BATCHED, false)]) {
-            let measured = self.cluster(nodes, gso).and_then(|cluster| {
-                drive(&self.load(), &self.arguments("store", cluster.port, window, gso))
-            });
+            let measured = self
+                .cluster(nodes, gso)
+                .and_then(|cluster| drive(&self.load(), &self.arguments("store", cluster.port, window, gso)));
             let what =
                 if nodes == 1 { "store, one node".to_owned() } else { format!("store, chain of {nodes}") };
             self.add(id, format!("{what}, {window} under way, {}", on_or_off(gso)), measured);
