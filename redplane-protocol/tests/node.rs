@@ -565,3 +565,48 @@ fn a_joining_node_gets_whole_groups() {
     assert!(has(50) && has(159), "what was there before");
     assert_eq!((has(1), has(101)), (true, true));
 }
+
+/// Once a node was as busy as it gets, requests for what exists allocate nothing: neither at the head nor down the chain.
+#[test]
+fn a_request_for_what_exists_allocates_nothing() {
+    let (mut head, mut tail) = (node(0, 1), node(1, 1));
+    head.reconfigure(configuration(1, &[0, 1]), Time(0));
+    tail.reconfigure(configuration(1, &[0, 1]), Time(0));
+    let mut datagram = Vec::with_capacity(2048);
+    let mut ask = |request: &[u8], now: Time| {
+        head.anticipate_requests([request].into_iter());
+        head.handle_request(address(1), request, now);
+        let mut answers = 0;
+        while let Some((to, bytes)) = head.next_transmit() {
+            assert_eq!(to, Destination::Node(NodeId(1)));
+            datagram.clear();
+            datagram.extend_from_slice(bytes);
+        }
+        tail.anticipate_chain([&datagram[..]].into_iter());
+        tail.handle_chain(NodeId(0), &datagram, now);
+        while let Some((_, bytes)) = tail.next_transmit() {
+            answers += usize::from(Header::parse(bytes).is_ok());
+        }
+        answers
+    };
+    let granted: Vec<Header> = (0..100)
+        .map(|key| {
+            assert_eq!(ask(&bytes(header(1, Kind::Lease), key, 0), Time(0)), 1);
+            Header { generation: Serial(u32::from(key) * 2 + 2), ..header(1, Kind::Lease) }
+        })
+        .collect();
+    let requests: Vec<Vec<u8>> = (1..=20)
+        .flat_map(|sequence| (0..100).map(move |key| (sequence, key)))
+        .map(|(sequence, key)| bytes(write(granted[usize::from(key)], sequence), key, sequence))
+        .collect();
+    let (first, rest) = requests.split_at(100);
+    assert_eq!(first.iter().map(|request| ask(request, Time(1))).sum::<usize>(), 100);
+    let mut answers = 0;
+    let measured = allocation_counter::measure(|| {
+        answers = rest.iter().map(|request| ask(request, Time(2))).sum();
+    });
+    assert_eq!((answers, measured.count_total), (1900, 0));
+    assert_eq!(tail.statistics().records, 200);
+    let applied = tail.record(1, &7_u16.to_be_bytes()).unwrap();
+    assert_eq!((u32::decode(&applied.value), applied.version.sequence), (20, Serial(20)), "they were writes");
+}

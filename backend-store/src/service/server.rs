@@ -84,12 +84,7 @@ async fn serve(config: &Config, node: NodeId, apps: Arc<AppSet>) -> Result<(), S
         }
         None => (None, BTreeMap::new()),
     };
-    let (failed, mut has_failed) = oneshot::channel();
-    if let Some(journal) = &journal {
-        journal.when_failed(Box::new(move |failure| drop(failed.send(failure.clone()))));
-    } else {
-        std::mem::forget(failed);
-    }
+    let mut has_failed = failure_of(journal.as_deref());
     let (shutdown, shut_down) = watch::channel(false);
     let (reports, reported) = watch::channel(Vec::new());
     let start = Start { config, node, apps: &apps, place: &place, reports: Arc::new(reports), shut_down };
@@ -118,7 +113,7 @@ async fn serve(config: &Config, node: NodeId, apps: Arc<AppSet>) -> Result<(), S
                     supervisor::ready();
                 }
             }
-            Ok(failure) = &mut has_failed => break Err(ServeError::JournalFailed(failure)),
+            Some(failure) = has_failed.recv() => break Err(ServeError::JournalFailed(failure)),
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             _ = watchdog.tick() => {
@@ -136,14 +131,21 @@ async fn serve(config: &Config, node: NodeId, apps: Arc<AppSet>) -> Result<(), S
     membership.leave().await;
     tokio::time::sleep(DRAIN).await;
     shutdown.send_replace(true);
-    for worker in workers {
+    if ended.is_ok() {
         // A panic was told on its own thread.
-        ended.is_ok().then(|| worker.join());
+        workers.into_iter().for_each(|worker| drop(worker.join()));
     }
-    if let Some(admin) = admin {
-        admin.stop();
-    }
+    admin.map(Admin::stop);
     ended
+}
+
+/// Tells why the journal stopped, if it does.
+fn failure_of(journal: Option<&Journal>) -> mpsc::Receiver<JournalFailure> {
+    let (failed, has_failed) = mpsc::channel(1);
+    if let Some(journal) = journal {
+        journal.when_failed(Box::new(move |failure| drop(failed.try_send(failure.clone()))));
+    }
+    has_failed
 }
 
 /// What a shard is started with.

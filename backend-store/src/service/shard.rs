@@ -126,16 +126,19 @@ impl ShardTask {
                     continue;
                 };
                 let link = Link::Chain { from: peer, to: node.id() };
-                match authentic(keys.as_ref(), link, bytes) {
-                    None => {
-                        traffic.count_drop(GateDrop::Unauthenticated);
-                        continue;
-                    }
-                    Some(bytes) if bytes == HELLO => {}
-                    Some(_) if !serves => traffic.count_drop(GateDrop::NoPlace),
-                    Some(bytes) => node.handle_chain(peer, bytes, now),
-                }
+                let Some(bytes) = authentic(keys.as_ref(), link, bytes) else {
+                    traffic.count_drop(GateDrop::Unauthenticated);
+                    continue;
+                };
                 links.heard(peer, now);
+                if bytes == HELLO {
+                    continue;
+                }
+                if serves {
+                    node.handle_chain(peer, bytes, now);
+                } else {
+                    traffic.count_drop(GateDrop::NoPlace);
+                }
             }
         });
         self.traffic.count_call(received)

@@ -323,7 +323,13 @@ impl Outgoing {
                 run.segments += 1;
             }
             _ => {
-                lane.runs.push(SendRun { to, start, len: bytes.len(), segment_len: bytes.len(), segments: 1 })
+                lane.runs.push(SendRun {
+                    to,
+                    start,
+                    len: bytes.len(),
+                    segment_len: bytes.len(),
+                    segments: 1,
+                });
             }
         }
     }
