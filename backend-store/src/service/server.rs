@@ -135,7 +135,7 @@ async fn serve(config: &Config, node: NodeId, apps: Arc<AppSet>) -> Result<(), S
         // A panic was told on its own thread.
         workers.into_iter().for_each(|worker| drop(worker.join()));
     }
-    admin.map(Admin::stop);
+    admin.into_iter().for_each(Admin::stop);
     ended
 }
 
