@@ -21,6 +21,11 @@ pub enum Role {
     Joining,
 }
 
+/// More configurations than a chain can have had: a million a second for more than a hundred thousand years. So a number
+/// that somebody made up leaves room to count on.
+#[cfg(feature = "service")]
+const EPOCH_MAX: u64 = 1 << 62;
+
 /// Why a node cannot join.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -213,12 +218,13 @@ impl Chain {
     }
 
     /// An operator gives up what a chain that does not serve had: it forms anew, in an epoch after `told`, the last that
-    /// any node has heard of. Whether it did not serve.
+    /// any node has heard of, if that can be: whoever says that it heard of one beyond [`EPOCH_MAX`] did not. Whether it did
+    /// not serve.
     pub(crate) fn reset(&mut self, told: u64) -> bool {
         if self.state == ChainState::Serving {
             return false;
         }
-        let epoch = self.configuration.epoch.max(told) + 1;
+        let epoch = self.configuration.epoch.max(told.min(EPOCH_MAX)) + 1;
         *self = Self::blank(self.durable);
         self.configuration.epoch = epoch;
         true
@@ -270,6 +276,9 @@ impl Chain {
             && (record.incomplete != record.members.last().copied() || record.members.len() == 1)
         {
             return Err("the node without a full copy is not behind one that has it");
+        }
+        if record.epoch > 2 * EPOCH_MAX {
+            return Err("its epoch is one that no chain can have come to");
         }
         if record.epoch == 0 && record.state != ChainState::Forming {
             return Err("it has an epoch of zero");
@@ -342,6 +351,19 @@ mod tests {
         assert_eq!((chain.is_lost(), chain.role(NodeId(5))), (false, Some(Role::Alone)));
         assert!(chain.admit());
         assert_eq!(chain.configuration().joining, Some(NodeId(6)));
+    }
+
+    #[cfg(feature = "service")]
+    #[test]
+    fn an_epoch_that_somebody_made_up_does_not_stop_the_count() {
+        let mut chain = Chain::forming(false);
+        assert!(chain.reset(u64::MAX));
+        assert!(chain.form(ids(&[0, 1])));
+        assert!(chain.remove(&[NodeId(0)].into()));
+        assert_eq!(chain.configuration().epoch, EPOCH_MAX + 3);
+        let record = chain.to_record();
+        assert_eq!(Chain::from_record(&record, false), Ok(chain));
+        assert!(Chain::from_record(&ChainRecord { epoch: u64::MAX, ..record }, false).is_err());
     }
 
     #[test]

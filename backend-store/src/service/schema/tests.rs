@@ -280,3 +280,16 @@ fn values_are_decoded_by_their_types() {
     let expected = r#"{"bool":true,"ipv6":"::1","mac":"02:00:00:00:00:01","odd":"abcd","u12":291,"u64":18446744073709551615}"#;
     assert_eq!(decoded, expected, "and a record that is too short has no more than its own");
 }
+
+#[test]
+fn a_field_that_ends_beyond_any_record_is_not_in_it() {
+    let field = FieldLayout {
+        name: "far".to_owned(),
+        type_name: "u16".to_owned(),
+        offset: u16::MAX,
+        bytes: 2,
+        bits: 16,
+    };
+    let layout = Layout { name: "Far".to_owned(), bytes: 1, fields: vec![field] };
+    assert!(layout.decode(&[0; 8]).is_empty());
+}

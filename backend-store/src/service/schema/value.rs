@@ -11,7 +11,10 @@ impl Layout {
     /// Numbers of more than 64 bits, and types that this program does not know, are hex digits.
     #[must_use]
     pub fn decode(&self, bytes: &[u8]) -> Map<String, Value> {
-        let place = |field: &FieldLayout| usize::from(field.offset)..usize::from(field.offset + field.bytes);
+        let place = |field: &FieldLayout| {
+            let start = usize::from(field.offset);
+            start..start + usize::from(field.bytes)
+        };
         let fields = self.fields.iter().map_while(|field| Some((field, bytes.get(place(field))?)));
         fields.map(|(field, bytes)| (field.name.clone(), value(field, bytes))).collect()
     }
