@@ -60,7 +60,7 @@ pub struct Shard {
 /// Where a [`Transmit`] goes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Destination {
-    /// To a switch: a [`Message`](crate::wire::Message).
+    /// To a switch: a [`Message`].
     Switch(SocketAddrV4),
     /// To the replica of the same shard at another node: a [`ChainMessage`].
     Node(NodeId),

@@ -65,11 +65,14 @@ impl ShardTask {
     pub(crate) async fn run(mut self) {
         self.report();
         loop {
-            let has_room = self.durable.as_ref().is_none_or(Durable::has_room);
-            let due = self.node.poll_timeout().map(|due| self.place.clock().instant(due));
+            let has_room = self.has_room();
+            let clock = self.place.clock();
+            // Without its place the node does nothing, however long it is due.
+            let due = self.node.poll_timeout().filter(|_| self.place.serves_at(clock.now()));
+            let due = due.map(|due| clock.instant(due));
             let is_refused = self.durable.as_ref().is_some_and(Durable::is_refused);
             let at_least = Instant::now() + if is_refused { OFFER_AGAIN } else { WAKE_AT_LEAST };
-            let greet = self.place.clock().instant(self.links.next());
+            let greet = clock.instant(self.links.next());
             let wake = due.map_or(at_least, |due| due.min(at_least)).min(greet);
             tokio::select! {
                 biased;
@@ -94,12 +97,15 @@ impl ShardTask {
         for _ in 0..BATCHES_IN_A_ROW {
             let now = self.place.clock().now();
             let serves = self.place.serves_at(now);
-            let from_chain = self.take_in_chain(now, serves);
-            if from_chain == 0 {
-                self.links.listened(now);
+            let mut taken = 0;
+            if self.has_room() {
+                let from_chain = self.take_in_chain(now, serves);
+                if from_chain == 0 {
+                    self.links.listened(now);
+                }
+                taken = from_chain + self.take_in_requests(now, serves);
             }
             self.greet(now);
-            let taken = from_chain + self.take_in_requests(now, serves);
             if serves {
                 self.node.handle_timeout(now);
             }
@@ -107,11 +113,16 @@ impl ShardTask {
                 durable.offer_again();
             }
             self.send();
-            if taken == 0 || !self.durable.as_ref().is_none_or(Durable::has_room) {
+            if taken == 0 {
                 break;
             }
         }
         self.report();
+    }
+
+    /// Whether the journal, if there is one, keeps up.
+    fn has_room(&self) -> bool {
+        self.durable.as_ref().is_none_or(Durable::has_room)
     }
 
     fn take_in_chain(&mut self, now: Time, serves: bool) -> usize {
