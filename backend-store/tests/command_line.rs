@@ -89,6 +89,18 @@ fn mistakes_are_shown_with_carets_on_standard_error() {
 }
 
 #[test]
+fn an_address_that_is_taken_ends_a_node_with_a_word() {
+    let folder = Folder::new("taken");
+    let config = folder.changed("127.0.0.1:21072", "127.0.0.1:21572");
+    // The second shard's: what belongs to the first is given back without a noise.
+    let _taken = std::net::UdpSocket::bind("127.0.0.1:21573").expect("nobody else has it");
+    let (code, out, err) = run(&["serve", "--config", &config, "--node", "0"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("cannot listen at 127.0.0.1:21573 for requests of shard 1"), "{err}");
+    assert!(!err.contains("panicked"), "{err}");
+}
+
+#[test]
 fn an_app_with_code_of_its_own_is_refused_with_the_way_out() {
     let folder = Folder::new("linked");
     let nat = Path::new(ROOT).join("p4-out/nat/schema.json");

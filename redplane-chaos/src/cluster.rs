@@ -102,7 +102,7 @@ impl Cluster {
     pub async fn start(plan: Plan, folder: &Path) -> anyhow::Result<Self> {
         std::fs::write(folder.join("schema.json"), format!("{:#}\n", files::schema()))?;
         let rules = Arc::new(Rules::new(plan.nodes));
-        let (addresses, at) = ports(&plan)?;
+        let (addresses, at, held) = ports(&plan)?;
         let peers = peers(&plan);
         let chain_link = |(a, b, shard): &(usize, usize, usize)| Link {
             ends: [*a, *b],
@@ -112,6 +112,7 @@ impl Cluster {
         let coordinator_link = |node| Link { ends: [node, rules.coordinator()], addresses: [None, Some(at)] };
         links.extend((0..plan.nodes).map(coordinator_link));
         let relay = Relay::start(&links, Arc::clone(&rules))?;
+        drop(held);
         let mut seen: Vec<_> = (0..plan.nodes).map(|_| addresses.clone()).collect();
         for ((a, b, shard), [b_for_a, a_for_b]) in peers.iter().zip(&relay.views) {
             seen[*a][*b].chain[*shard] = *b_for_a;
@@ -278,8 +279,9 @@ fn peers(plan: &Plan) -> Vec<(usize, usize, usize)> {
     peers
 }
 
-/// Addresses that nobody has now: of each node, and one more. All are held until all are found.
-fn ports(plan: &Plan) -> anyhow::Result<(Vec<Addresses>, SocketAddrV4)> {
+/// Addresses that nobody has now: of each node, and one more. They are held as long as the sockets are: whoever looks for
+/// others meanwhile does not find them again.
+fn ports(plan: &Plan) -> anyhow::Result<(Vec<Addresses>, SocketAddrV4, Vec<UdpSocket>)> {
     let mut held = Vec::new();
     let mut free = || -> anyhow::Result<SocketAddrV4> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
@@ -293,7 +295,8 @@ fn ports(plan: &Plan) -> anyhow::Result<(Vec<Addresses>, SocketAddrV4)> {
         let chain = (0..plan.shards).map(|_| free()).collect::<anyhow::Result<_>>()?;
         nodes.push(Addresses { requests, chain });
     }
-    Ok((nodes, free()?))
+    let one_more = free()?;
+    Ok((nodes, one_more, held))
 }
 
 /// Starts etcd and waits until it answers; with its client address.

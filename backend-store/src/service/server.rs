@@ -69,12 +69,7 @@ pub enum ServeError {
 /// # Errors
 /// If it cannot start, or its journal or a worker fails.
 pub fn run(config: &Config, node: NodeId, apps: AppSet) -> Result<(), ServeError> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Thread)?;
-    runtime.block_on(serve(config, node, Arc::new(apps)))
-}
-
-async fn serve(config: &Config, node: NodeId, apps: Arc<AppSet>) -> Result<(), ServeError> {
+    let apps = Arc::new(apps);
     let clock = Clock::start();
     let place = Arc::new(Place::new(clock));
     let (journal, restored) = match &config.durability {
@@ -84,16 +79,36 @@ async fn serve(config: &Config, node: NodeId, apps: Arc<AppSet>) -> Result<(), S
         }
         None => (None, BTreeMap::new()),
     };
-    let mut has_failed = failure_of(journal.as_deref());
     let (shutdown, shut_down) = watch::channel(false);
     let (reports, reported) = watch::channel(Vec::new());
     let start = Start { config, node, apps: &apps, place: &place, reports: Arc::new(reports), shut_down };
     let mut workers = workers(config)?;
     let shards = start.shards(journal.as_ref(), restored, &mut workers)?;
-    let questions = shards.iter().map(|shard| (shard.number, shard.questions.clone())).collect();
     let workers = workers.into_iter().enumerate().map(|(at, worker)| worker.start(at));
     let workers = workers.collect::<io::Result<Vec<_>>>().map_err(ServeError::Thread)?;
+    let started = Started { apps, place, journal, shards, workers, shutdown, reported };
+    // From here on nothing is asynchronous that owns a runtime: the workers' threads have theirs.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Thread)?;
+    runtime.block_on(serve(config, node, started))
+}
 
+/// A node whose shards are at work, and which has no place yet.
+struct Started {
+    apps: Arc<AppSet>,
+    place: Arc<Place>,
+    journal: Option<Arc<Journal>>,
+    shards: Vec<Running>,
+    workers: Vec<JoinHandle<()>>,
+    shutdown: watch::Sender<bool>,
+    reported: watch::Receiver<Vec<ShardReport>>,
+}
+
+async fn serve(config: &Config, node: NodeId, started: Started) -> Result<(), ServeError> {
+    let Started { apps, place, journal, shards, workers, shutdown, reported } = started;
+    let clock = place.clock();
+    let mut has_failed = failure_of(journal.as_deref());
+    let questions = shards.iter().map(|shard| (shard.number, shard.questions.clone())).collect();
     let ready = Arc::new(AtomicBool::new(false));
     let admin = start_admin(config, node, clock, &ready, questions, &apps)?;
     let (events, mut heard) = mpsc::channel(EVENTS_MAX);
