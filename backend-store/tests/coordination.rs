@@ -57,7 +57,8 @@ pub(crate) struct FakeNode {
 
 impl FakeNode {
     pub(crate) async fn start(config: &Config, node: u16, incarnation: u64, restored: bool) -> Self {
-        let report = |shard| ShardReport { shard, epoch: 0, copied: true, restored, inherited: restored };
+        let report =
+            |shard| ShardReport { shard, epoch: 0, copied: true, restored, inherited: restored, silent: 0 };
         let (reports, seen) = watch::channel((0..config.shards).map(report).collect());
         let (sender, events) = mpsc::channel(4);
         let place = Arc::new(Place::new(Clock::start()));

@@ -140,7 +140,9 @@ impl World {
                 0..=5 => self.request(at, input),
                 6 => {
                     let (len, from) = (usize::from(input.byte()), address(step >> 6));
-                    self.nodes[at].handle_request(from, input.bytes(len), self.now);
+                    let bytes = input.bytes(len);
+                    self.nodes[at].anticipate_requests(std::iter::once(bytes));
+                    self.nodes[at].handle_request(from, bytes, self.now);
                 }
                 7 => self.garbled_chain_message(at, input),
                 8 => self.forged_chain_message(at, input),
@@ -193,6 +195,7 @@ impl World {
             head[4..].copy_from_slice(&self.nodes[at].configuration().epoch.to_be_bytes());
         }
         self.forged = true;
+        self.nodes[at].anticipate_chain(std::iter::once(&bytes[..]));
         self.nodes[at].handle_chain(NodeId(from), &bytes, self.now);
     }
 
@@ -307,7 +310,7 @@ fn record(input: &mut Input<'_>) -> (RecordKey, Record) {
     let (choice, key) = (input.byte(), input.byte());
     let name = |number: u8| RecordKey::new(schema.app, &[0, number & 0xf]).expect("it is short");
     let deleted = choice & 1 != 0;
-    let len = if deleted { 0 } else { usize::from(schema.value_len) };
+    let len = if deleted { 0 } else { usize::from(schema.value_len) - usize::from(choice >> 3 & 1) };
     let record = Record {
         version: Version { generation: input.serial(), sequence: input.serial() },
         owner: (choice & 2 != 0).then(|| input.owner()),

@@ -352,8 +352,13 @@ fn first_node(scope: &Scope, id: u16, configuration: &Configuration) -> Node {
         node.reconfigure(Configuration { epoch: 1, members, joining: None }, now);
         let version = Version { generation: Serial(u32::MAX), sequence: Serial(u32::MAX) };
         let idle = Duration::from_micros(u64::MAX);
-        let record =
-            Record { version, value: [0][..].into(), deleted: false, idle, ..Record::tombstone(Serial::ZERO) };
+        let record = Record {
+            version,
+            value: [0][..].into(),
+            deleted: false,
+            idle,
+            ..Record::tombstone(Serial::ZERO)
+        };
         let name = redplane_protocol::RecordKey::new(SCHEMA.app, &[0]);
         let records = name.map(|name| (name, record)).into_iter().collect();
         let content = Content::Update { confirm: 0, records, reply: None };

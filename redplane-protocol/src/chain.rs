@@ -14,16 +14,14 @@ use crate::identity::SwitchIdentity;
 use crate::record::{Owner, Record, RecordKey};
 use crate::serial::{Serial, Version};
 
-use smallvec::SmallVec;
-
 /// Version of the chain format. All nodes of a chain run the same.
 pub const CHAIN_VERSION: u8 = 1;
 
 /// Most records in one message: a key with its companions, or a portion of catch-up.
 pub const RECORDS_MAX: usize = 32;
 
-/// Records of a message that are looked at without allocating: a key and a companion, which is what an update has.
-const RECORDS_INLINE: usize = 2;
+/// Where the first record of an update begins: after version, kind, shard, epoch, generation, number and count.
+const FIRST_RECORD_AT: usize = 1 + 1 + 2 + 8 + 4 + 8 + 1;
 
 /// Longest answer in a message: what a UDP datagram can hold.
 pub const REPLY_LEN_MAX: usize = 65_507;
@@ -198,7 +196,37 @@ pub(crate) enum ContentView<'a> {
     Forwarded { from: SocketAddrV4, bytes: &'a [u8] },
 }
 
-pub(crate) type RecordViews<'a> = SmallVec<[(RecordKey, RecordView<'a>); RECORDS_INLINE]>;
+/// Records as they lie in a message, checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RecordViews<'a> {
+    count: usize,
+    bytes: &'a [u8],
+}
+
+impl<'a> RecordViews<'a> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (KeyView<'a>, RecordView<'a>)> {
+        let mut reader = Reader { bytes: self.bytes, offset: 0 };
+        (0..self.count).map_while(move |_| Some((reader.key().ok()?, reader.record().ok()?)))
+    }
+}
+
+/// The name of a record as it lies in a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyView<'a> {
+    pub(crate) app: u16,
+    pub(crate) bytes: &'a [u8],
+}
+
+impl KeyView<'_> {
+    /// No message has a key that is too long.
+    pub(crate) fn to_key(self) -> RecordKey {
+        RecordKey::new(self.app, self.bytes).expect("the reader has looked at the length")
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReplyView<'a> {
@@ -221,7 +249,7 @@ pub(crate) struct RecordView<'a> {
 }
 
 impl RecordView<'_> {
-    pub(crate) fn companions(&self) -> impl Iterator<Item = RecordKey> {
+    pub(crate) fn companions(&self) -> impl Iterator<Item = KeyView<'_>> {
         let mut reader = Reader { bytes: self.companions, offset: 0 };
         (0..self.companion_count).map_while(move |_| reader.key().ok())
     }
@@ -234,12 +262,19 @@ impl RecordView<'_> {
             value: self.value.into(),
             deleted: self.deleted,
             idle: self.idle,
-            companions: self.companions().collect(),
+            companions: self.companions().map(KeyView::to_key).collect(),
         }
     }
 }
 
 impl<'a> ChainView<'a> {
+    /// The first record's key of an update, without looking at anything else: for who wants to look it up early.
+    pub(crate) fn peek_key(bytes: &'a [u8]) -> Option<KeyView<'a>> {
+        let is_update = bytes.get(1) == Some(&KIND_UPDATE) && bytes.get(FIRST_RECORD_AT - 1) != Some(&0);
+        let mut reader = Reader { bytes, offset: FIRST_RECORD_AT.min(bytes.len()) };
+        reader.key().ok().filter(|_| is_update)
+    }
+
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, ChainDecodeError> {
         let mut reader = Reader { bytes, offset: 0 };
         let version = reader.u8("version")?;
@@ -302,7 +337,7 @@ impl ChainMessage {
     pub fn parse(bytes: &[u8]) -> Result<Self, ChainDecodeError> {
         let ChainView { shard, epoch, generation, content } = ChainView::parse(bytes)?;
         let owned = |records: RecordViews<'_>| {
-            records.into_iter().map(|(key, record)| (key, record.to_record())).collect()
+            records.iter().map(|(key, record)| (key.to_key(), record.to_record())).collect()
         };
         let content = match content {
             ContentView::Update { confirm, records, reply } => {
@@ -411,7 +446,7 @@ impl Record {
     /// If anything in it is not exactly as it was written.
     pub fn decode(bytes: &[u8]) -> Result<(RecordKey, Self), ChainDecodeError> {
         let mut reader = Reader { bytes, offset: 0 };
-        let (key, record) = (reader.key()?, reader.record()?);
+        let (key, record) = (reader.key()?.to_key(), reader.record()?);
         match bytes.len() - reader.offset {
             0 => Ok((key, record.to_record())),
             count => Err(ChainDecodeError::Surplus { offset: reader.offset, count }),
@@ -505,15 +540,19 @@ impl<'a> Reader<'a> {
     fn records(&mut self) -> Result<RecordViews<'a>, ChainDecodeError> {
         let count = usize::from(self.u8("record count")?);
         self.check(count <= RECORDS_MAX, "record count", count as u64)?;
-        (0..count).map(|_| Ok((self.key()?, self.record()?))).collect()
+        let start = self.offset;
+        for _ in 0..count {
+            self.key()?;
+            self.record()?;
+        }
+        Ok(RecordViews { count, bytes: &self.bytes[start..self.offset] })
     }
 
-    fn key(&mut self) -> Result<RecordKey, ChainDecodeError> {
+    fn key(&mut self) -> Result<KeyView<'a>, ChainDecodeError> {
         let app = self.u16("app")?;
         let len = usize::from(self.u8("key length")?);
         self.check(len <= KEY_LEN_MAX, "key length", len as u64)?;
-        let bytes = self.take(len, "key")?;
-        RecordKey::new(app, bytes).ok_or_else(|| self.illegal("key length", len as u64))
+        Ok(KeyView { app, bytes: self.take(len, "key")? })
     }
 
     fn record(&mut self) -> Result<RecordView<'a>, ChainDecodeError> {

@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn the_code_is_over_link_and_message() {
         let keys = MacKeys::new(OLD, None);
-        let links: [(Link, [u8; 8]); 4] = [
+        let links: [(Link, [u8; 8]); 3] = [
             (switch("10.1.2.3:21072"), [1, 0, 10, 1, 2, 3, 0x52, 0x50]),
             (Link::Chain { from: NodeId(0x0102), to: NodeId(3) }, [2, 0, 1, 2, 0, 3, 0, 0]),
             (Link::Coordination, [3, 0, 0, 0, 0, 0, 0, 0]),

@@ -13,8 +13,8 @@ use smallvec::SmallVec;
 
 use crate::admission::{Admission, AdmissionRates};
 use crate::chain::{
-    ChainMessage, ChainView, Configuration, Content, ContentView, Envelope, NodeId, RECORDS_MAX, RecordView,
-    RecordViews, ReplyView, write_no_reply, write_reply,
+    ChainMessage, ChainView, Configuration, Content, ContentView, Envelope, KeyView, NodeId, RECORDS_MAX,
+    RecordView, RecordViews, ReplyView, write_no_reply, write_reply,
 };
 use crate::courier::Courier;
 use crate::create::{COMPANIONS_MAX, Creator};
@@ -234,7 +234,7 @@ impl Node {
         self.generation = self.generation.latest(generation);
         let mut left_out = 0;
         for (key, record) in records {
-            if !self.is_ours(&key, record.value.len(), record.deleted) {
+            if !self.is_ours(key.app(), key.key().len(), record.value.len(), record.deleted) {
                 left_out += 1;
                 continue;
             }
@@ -409,6 +409,13 @@ impl Node {
         self.drive_couriers(now);
     }
 
+    /// Looks up, for nothing, the records that chain messages are about, as
+    /// [`anticipate_requests`](Self::anticipate_requests) does for requests.
+    pub fn anticipate_chain<'a>(&self, messages: impl Iterator<Item = &'a [u8]>) {
+        let keys = messages.filter_map(ChainView::peek_key);
+        self.records.anticipate(keys.map(|key| (key.app, key.bytes)));
+    }
+
     /// When a datagram came from another node of the chain.
     pub fn handle_chain(&mut self, from: NodeId, bytes: &[u8], now: Time) {
         if let Err(reason) = self.on_chain(from, bytes, now) {
@@ -442,7 +449,10 @@ impl Node {
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        [self.records.next_due(), self.deletion_courier.resend_at(), self.copy_courier.resend_at()].into_iter().flatten().min()
+        [self.records.next_due(), self.deletion_courier.resend_at(), self.copy_courier.resend_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(crate) fn transmit(&mut self, to: Destination, bytes: &[u8]) {
@@ -577,11 +587,7 @@ impl Node {
     }
 
     fn envelope(&self) -> Envelope {
-        Envelope {
-            shard: self.shard.index,
-            epoch: self.configuration.epoch,
-            generation: self.generation,
-        }
+        Envelope { shard: self.shard.index, epoch: self.configuration.epoch, generation: self.generation }
     }
 
     fn tell(&mut self, node: NodeId, content: Content) {
@@ -653,23 +659,23 @@ impl Node {
     /// Takes over what is later than ours: all of a message or, if any of it is not ours to keep, nothing.
     fn merge(&mut self, generation: Serial, records: &RecordViews<'_>, now: Time) -> Result<(), StoreDrop> {
         let are_ours = records.iter().all(|(key, record)| {
-            self.is_ours(key, record.value.len(), record.deleted)
-                && record.companions().all(|other| other.app() == key.app())
+            self.is_ours(key.app, key.bytes.len(), record.value.len(), record.deleted)
+                && record.companions().all(|other| other.app == key.app)
         });
         if !are_ours {
             return Err(StoreDrop::ChainMalformed);
         }
         self.generation = self.generation.latest(generation);
-        for (key, record) in records {
-            self.merge_record(key, record, now);
+        for (key, record) in records.iter() {
+            self.merge_record(key, &record, now);
         }
         Ok(())
     }
 
-    fn merge_record(&mut self, key: &RecordKey, record: &RecordView<'_>, now: Time) {
+    fn merge_record(&mut self, key: KeyView<'_>, record: &RecordView<'_>, now: Time) {
         self.generation = self.generation.latest(record.version.generation);
-        let at = match self.records.find(key) {
-            None => self.records.insert(*key, Entry::new(record.to_record(), now)),
+        let at = match self.records.find_named(key.app, key.bytes) {
+            None => self.records.insert(key.to_key(), Entry::new(record.to_record(), now)),
             Some(at) => {
                 if record.version.is_after(self.records.entry(at).record.version) {
                     self.records.change(at, |entry| entry.take_over(record));
@@ -680,16 +686,16 @@ impl Node {
         let entry = self.records.entry_mut(at);
         if record.deleted && !entry.is_live() {
             entry.purge_at = now.plus(TOMBSTONE_HOLD);
-            self.records.schedule(Chore::Purge, key, now.plus(TOMBSTONE_HOLD));
+            self.records.schedule(Chore::Purge, &key.to_key(), now.plus(TOMBSTONE_HOLD));
         }
     }
 
-    fn is_ours(&self, key: &RecordKey, value_len: usize, deleted: bool) -> bool {
-        let Some(served) = self.apps.get(&key.app()) else { return false };
-        served.schemas.iter().any(|schema| {
-            let legal = if deleted { 0 } else { usize::from(schema.value_len) };
-            key.key().len() == usize::from(schema.key_len) && value_len == legal
-        })
+    /// Whether a record has the shape of an app's. It may be of an older schema than is served here, and then its value
+    /// is shorter: what was added since reads as zero.
+    fn is_ours(&self, app: u16, key_len: usize, value_len: usize, deleted: bool) -> bool {
+        let Some(newest) = self.apps.get(&app).and_then(|served| served.schemas.last()) else { return false };
+        let value_len_max = if deleted { 0 } else { usize::from(newest.value_len) };
+        key_len == usize::from(newest.key_len) && value_len <= value_len_max
     }
 
     fn on_purge(&mut self, key: &RecordKey, now: Time) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::chain::RecordView;
+use crate::chain::{KeyView, RecordView};
 use crate::create::COMPANIONS_MAX;
 use crate::fixed::KEY_LEN_MAX;
 use crate::identity::SwitchIdentity;
@@ -164,7 +164,7 @@ impl Entry {
         mine.deleted = record.deleted;
         mine.idle = record.idle;
         mine.companions.clear();
-        mine.companions.extend(record.companions());
+        mine.companions.extend(record.companions().map(KeyView::to_key));
     }
 
     pub(crate) fn is_live(&self) -> bool {

@@ -16,7 +16,7 @@ use crate::statistics::StoreDrop;
 use crate::table::{At, Table};
 use crate::time::Time;
 use crate::waiting::Waiter;
-use crate::wire::{DATAGRAM_LEN_MAX, Header, Kind, Message, NackReason};
+use crate::wire::{DATAGRAM_LEN_MAX, Header, Kind, Message, NackReason, Packet};
 
 /// A lost RECALL is repeated after this part of a lease.
 const RECALLS_PER_LEASE: u32 = 8;
@@ -62,6 +62,16 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// Looks up, for nothing, the records that requests are about. Who has a batch of requests does this for all of them
+    /// first: the waits for memory overlap, and [`handle_request`](Self::handle_request) finds what it needs at hand.
+    pub fn anticipate_requests<'a>(&self, requests: impl Iterator<Item = &'a [u8]>) {
+        self.records.anticipate(requests.filter_map(|bytes| {
+            let packet = Packet::new_checked(bytes).ok()?;
+            let schema = self.apps.get(&packet.app())?.schemas.last()?;
+            Some((packet.app(), packet.body().get(..usize::from(schema.key_len))?))
+        }));
     }
 
     fn admit<'a>(&self, from: SocketAddrV4, bytes: &'a [u8]) -> Result<Request<'a>, StoreDrop> {
@@ -300,14 +310,7 @@ impl Node {
         }
     }
 
-    fn insert(
-        &mut self,
-        key: &RecordKey,
-        created: Created,
-        value_len: usize,
-        app_idle: Duration,
-        now: Time,
-    ) {
+    fn insert(&mut self, key: &RecordKey, created: Created, value_len: usize, app_idle: Duration, now: Time) {
         if mutant::is(Mutant::GenerationRestarts) && self.records.find(key).is_some() {
             self.generation = Serial::ZERO;
         }
@@ -442,14 +445,7 @@ impl Node {
         self.ack_to(at, &request.key, request.from, &request.message.header, frame);
     }
 
-    fn ack_to(
-        &mut self,
-        at: Option<At>,
-        key: &RecordKey,
-        to: SocketAddrV4,
-        request: &Header,
-        frame: &[u8],
-    ) {
+    fn ack_to(&mut self, at: Option<At>, key: &RecordKey, to: SocketAddrV4, request: &Header, frame: &[u8]) {
         let Some(record) = at.map(|at| &self.records.entry(at).record) else { return };
         let Version { generation, sequence } = record.version;
         let header = Header { kind: Kind::Ack, create: false, generation, sequence, ..*request };

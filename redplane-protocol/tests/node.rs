@@ -351,12 +351,12 @@ fn a_replica_listens_only_to_its_predecessor_in_its_epoch() {
             reply: None,
         },
     };
-    let short = Record { value: [1][..].into(), ..record.clone() };
+    let long = Record { value: [1; 5][..].into(), ..record.clone() };
     for (from, bytes, reason) in [
         (0, message(3, &record).to_vec(), StoreDrop::ChainEpoch),
         (0, message(5, &record).to_vec(), StoreDrop::ChainEpoch),
         (2, message(4, &record).to_vec(), StoreDrop::ChainStranger),
-        (0, message(4, &short).to_vec(), StoreDrop::ChainMalformed),
+        (0, message(4, &long).to_vec(), StoreDrop::ChainMalformed),
         (0, vec![0; 9], StoreDrop::ChainMalformed),
     ] {
         middle.handle_chain(NodeId(from), &bytes, Time(0));
@@ -440,6 +440,30 @@ fn an_added_field_is_left_alone_by_who_does_not_know_it() {
     ask(SCHEMA, Header { kind: Kind::Write, sequence: Serial(2), ..old_grant }, &[8; 4]);
     let (_, value) = ask(new, header(1, Kind::Lease), &[0; 6]);
     assert_eq!(value, [8, 8, 8, 8, 7, 7]);
+
+    // Who knows only the new schema still takes over records of the old one.
+    struct Newest(Grown);
+    impl Creator for Newest {
+        fn create(&mut self, key: &[u8], records: &dyn Records) -> Result<Created, Refusal> {
+            self.0.create(key, records)
+        }
+        fn schema(&self) -> Schema {
+            self.0.schema()
+        }
+        fn idle(&self) -> Duration {
+            IDLE
+        }
+    }
+    let mut node = Node::new(NodeId(0), Shard { index: 0, count: 1 }, lease, vec![Box::new(Newest(Grown))]);
+    let old = Record { value: [5; 4][..].into(), deleted: false, idle: IDLE, ..Record::tombstone(Serial(1)) };
+    let old = (RecordKey::new(SCHEMA.app, &KEY.to_be_bytes()).unwrap(), old);
+    assert_eq!(node.restore(Serial(1), [old], Time(0)), 0);
+    node.reconfigure(configuration(1, &[0]), Time(0));
+    let request = Header { fingerprint: 99, ..header(1, Kind::Lease) };
+    let request = Message { header: request, key: &KEY.to_be_bytes(), value: &[0; 6], frame: &[] }.to_vec();
+    node.handle_request(address(1), &request, Time(200_000));
+    let granted = node.poll_transmit().unwrap().bytes;
+    assert_eq!(Message::parse(&granted, &new).unwrap().value, [5, 5, 5, 5, 0, 0]);
 }
 
 #[test]
@@ -458,12 +482,12 @@ fn creations_are_metered_and_what_exists_is_not() {
     let granted: Vec<_> = (0..10).filter(|key| lease(&mut node, *key, 0) != busy).collect();
     assert_eq!((granted, node.statistics().creations_metered), (vec![0, 1, 2, 3, 4], 5));
     assert_eq!(lease(&mut node, 0, 0), (Kind::Grant, None), "what exists is not metered");
-    assert_eq!(lease(&mut node, 7, 2_000_000), (Kind::Grant, None), "later there is room");
+    assert_eq!(lease(&mut node, 7, 1_500_000), (Kind::Grant, None), "later there is room");
     // Each key comes with a companion: fourteen records are there, seventeen at most, and one creation makes five at most.
-    assert_eq!(lease(&mut node, 8, 2_000_000), (Kind::Grant, None));
-    assert_eq!(lease(&mut node, 6, 2_000_000), busy);
+    assert_eq!(lease(&mut node, 8, 1_500_000), (Kind::Grant, None));
+    assert_eq!(lease(&mut node, 6, 1_500_000), busy);
     assert_eq!(node.statistics().creations_full, 1);
-    assert_eq!(lease(&mut node, 3, 2_000_000), (Kind::Grant, None));
+    assert_eq!(lease(&mut node, 3, 1_500_000), (Kind::Grant, None));
 }
 
 /// What a journal was told, and nothing else, is what a node goes on from.
@@ -540,4 +564,49 @@ fn a_joining_node_gets_whole_groups() {
     let has = |key: u16| joiner.record(SCHEMA.app, &key.to_be_bytes()).is_some();
     assert!(has(50) && has(159), "what was there before");
     assert_eq!((has(1), has(101)), (true, true));
+}
+
+/// Once a node was as busy as it gets, requests for what exists allocate nothing: neither at the head nor down the chain.
+#[test]
+fn a_request_for_what_exists_allocates_nothing() {
+    let (mut head, mut tail) = (node(0, 1), node(1, 1));
+    head.reconfigure(configuration(1, &[0, 1]), Time(0));
+    tail.reconfigure(configuration(1, &[0, 1]), Time(0));
+    let mut datagram = Vec::with_capacity(2048);
+    let mut ask = |request: &[u8], now: Time| {
+        head.anticipate_requests([request].into_iter());
+        head.handle_request(address(1), request, now);
+        let mut answers = 0;
+        while let Some((to, bytes)) = head.next_transmit() {
+            assert_eq!(to, Destination::Node(NodeId(1)));
+            datagram.clear();
+            datagram.extend_from_slice(bytes);
+        }
+        tail.anticipate_chain([&datagram[..]].into_iter());
+        tail.handle_chain(NodeId(0), &datagram, now);
+        while let Some((_, bytes)) = tail.next_transmit() {
+            answers += usize::from(Header::parse(bytes).is_ok());
+        }
+        answers
+    };
+    let granted: Vec<Header> = (0..100)
+        .map(|key| {
+            assert_eq!(ask(&bytes(header(1, Kind::Lease), key, 0), Time(0)), 1);
+            Header { generation: Serial(u32::from(key) * 2 + 2), ..header(1, Kind::Lease) }
+        })
+        .collect();
+    let requests: Vec<Vec<u8>> = (1..=20)
+        .flat_map(|sequence| (0..100).map(move |key| (sequence, key)))
+        .map(|(sequence, key)| bytes(write(granted[usize::from(key)], sequence), key, sequence))
+        .collect();
+    let (first, rest) = requests.split_at(100);
+    assert_eq!(first.iter().map(|request| ask(request, Time(1))).sum::<usize>(), 100);
+    let mut answers = 0;
+    let measured = allocation_counter::measure(|| {
+        answers = rest.iter().map(|request| ask(request, Time(2))).sum();
+    });
+    assert_eq!((answers, measured.count_total), (1900, 0));
+    assert_eq!(tail.statistics().records, 200);
+    let applied = tail.record(1, &7_u16.to_be_bytes()).unwrap();
+    assert_eq!((u32::decode(&applied.value), applied.version.sequence), (20, Serial(20)), "they were writes");
 }

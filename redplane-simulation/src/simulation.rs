@@ -384,6 +384,7 @@ fn carried_input(from: Place, to: Place, frame: &[u8]) -> Option<PacketId> {
         (Place::Hosts, _) | (_, Place::Hosts) => return None,
         (Place::Node(_), Place::Node(_)) => match ChainMessage::parse(frame).ok()?.content {
             Content::Update { reply: Some(reply), .. } => message_kind(&reply.bytes),
+            Content::Forwarded { bytes, .. } => message_kind(&bytes),
             _ => None,
         },
         _ => message_kind(frame.get(HEADERS_LEN..)?),

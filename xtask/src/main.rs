@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask <chore>`.
 
 mod bench;
+mod chaos;
 mod codegen;
 mod model;
 mod simulate;
@@ -53,6 +54,13 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Kill, stop and cut off a store of real processes under load, and check everything that comes out.
+    #[command(disable_help_flag = true)]
+    Chaos {
+        /// For the drill; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Measure, on this machine.
     Bench {
         #[command(subcommand)]
@@ -75,6 +83,7 @@ enum Bench {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().chore {
+        Chore::Chaos { arguments } => chaos::run(&root()?, &arguments),
         Chore::Codegen { check } => codegen::run(&root()?, check),
         Chore::Simulate { arguments } => simulate::run(&root()?, &arguments),
         Chore::Mutants { arguments } => simulate::mutants(&root()?, &arguments),

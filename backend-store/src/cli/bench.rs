@@ -74,9 +74,8 @@ fn load_arguments(arguments: &Arguments, config: &Config) -> Result<BenchArgumen
     };
     let shapes = AppSet::shapes(config)?;
     let wanted = arguments.app.as_deref();
-    let named = |name: &str, number: u16| {
-        wanted.is_none_or(|wanted| wanted == name || wanted.parse() == Ok(number))
-    };
+    let named =
+        |name: &str, number: u16| wanted.is_none_or(|wanted| wanted == name || wanted.parse() == Ok(number));
     let Some((_, schema)) = shapes.into_iter().find(|(name, schema)| named(name, schema.app)) else {
         return Err(Failure::Usage(format!("the configuration has no app {}", wanted.unwrap_or("at all"))));
     };

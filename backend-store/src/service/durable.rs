@@ -39,6 +39,13 @@ impl Held {
     }
 }
 
+/// What is for the journal.
+enum Step {
+    Append(Changes, Done),
+    Clear,
+    Complete,
+}
+
 /// A shard's side of the node's journal.
 pub(crate) struct Durable {
     shard: u16,
@@ -46,8 +53,9 @@ pub(crate) struct Durable {
     /// What is under way, in order; bounded by [`HELD_MAX`].
     under_way: usize,
     again: (mpsc::UnboundedSender<Held>, mpsc::UnboundedReceiver<Held>),
-    /// What the journal had no room for: offered again before anything else. While there is any, nothing is taken in.
-    refused: VecDeque<Full>,
+    /// What the journal had no room for, in order: offered again before anything else. While there is any, nothing is taken
+    /// in.
+    refused: VecDeque<Step>,
     /// Buffers to be used again.
     spare: Vec<Held>,
     epoch: u64,
@@ -88,9 +96,10 @@ impl Durable {
     pub(crate) fn hold(&mut self, node: &mut Node) {
         let mut changes = Changes::new();
         let mut encoded = Vec::new();
-        let Self { journal, shard, counts, .. } = self;
+        let mut cleared = false;
+        let counts = &mut self.counts;
         node.take_changes(|change| match change {
-            RecordChange::Cleared => journal.clear(*shard),
+            RecordChange::Cleared => cleared = true,
             RecordChange::Removed(key) => changes.remove(key),
             RecordChange::Present(key, record) => {
                 encoded.clear();
@@ -100,6 +109,9 @@ impl Durable {
             }
         });
         counts.records += changes.len() as u64;
+        if cleared {
+            self.refused.push_back(Step::Clear);
+        }
         if !changes.is_empty() {
             changes.set_generation(node.generation());
             changes.set_epoch(self.epoch);
@@ -110,27 +122,28 @@ impl Durable {
         }
         if node.is_complete() && !self.complete {
             // The mark comes after all that it speaks of, and before anybody hears of it.
-            self.append(std::mem::take(&mut changes), Box::new(|| ()));
-            self.journal.complete(self.shard);
+            self.refused.push_back(Step::Append(std::mem::take(&mut changes), Box::new(|| ())));
+            self.refused.push_back(Step::Complete);
         }
         self.complete = node.is_complete();
         let again = self.again.0.clone();
         self.under_way += 1;
         // The shard's task may have ended: then nothing is sent any more.
-        self.append(changes, Box::new(move || drop(again.send(held))));
-    }
-
-    fn append(&mut self, changes: Changes, done: Done) {
-        self.refused.push_back(Full { changes, done });
+        self.refused.push_back(Step::Append(changes, Box::new(move || drop(again.send(held)))));
         self.offer_again();
     }
 
     /// Offers the journal what it had no room for.
     pub(crate) fn offer_again(&mut self) {
-        while let Some(Full { changes, done }) = self.refused.pop_front() {
-            if let Err(full) = self.journal.append(self.shard, changes, done) {
-                self.refused.push_front(full);
-                return;
+        while let Some(step) = self.refused.pop_front() {
+            match step {
+                Step::Clear => self.journal.clear(self.shard),
+                Step::Complete => self.journal.complete(self.shard),
+                Step::Append(changes, done) => {
+                    if let Err(Full { changes, done }) = self.journal.append(self.shard, changes, done) {
+                        return self.refused.push_front(Step::Append(changes, done));
+                    }
+                }
             }
         }
     }

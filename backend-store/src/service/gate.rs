@@ -25,8 +25,7 @@ pub enum GateDrop {
 
 impl GateDrop {
     /// Every reason.
-    pub const ALL: [Self; 4] =
-        [Self::UnknownSwitch, Self::UnknownNode, Self::Unauthenticated, Self::NoPlace];
+    pub const ALL: [Self; 4] = [Self::UnknownSwitch, Self::UnknownNode, Self::Unauthenticated, Self::NoPlace];
 
     /// Name of the counter.
     #[must_use]

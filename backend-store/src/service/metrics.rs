@@ -144,7 +144,7 @@ pub const METRICS: &[Metric] = &[
     ),
     counter(
         "redplane_store_gate_drops_total",
-        "Datagrams that were kept from the protocol, by reason: unknown senders, wrong codes, admission, limits.",
+        "Datagrams that were kept from the protocol, by reason: unknown senders, wrong codes, no place in the cluster.",
         Source::By("reason", |shard| shard.network.gate_drops.clone()),
     ),
     counter(
@@ -176,6 +176,21 @@ pub const METRICS: &[Metric] = &[
         "redplane_store_recalls_total",
         "Recalls sent, repeated ones too.",
         Source::Shard(|shard| Some(shard.protocol.recalls)),
+    ),
+    counter(
+        "redplane_store_forwarded_requests_total",
+        "Requests that came to this node and were passed on to the head.",
+        Source::Shard(|shard| Some(shard.protocol.forwarded)),
+    ),
+    counter(
+        "redplane_store_metered_creations_total",
+        "Creations put off because there were too many at once: admission.",
+        Source::Shard(|shard| Some(shard.protocol.creations_metered)),
+    ),
+    counter(
+        "redplane_store_full_creations_total",
+        "Creations put off because the shard is full.",
+        Source::Shard(|shard| Some(shard.protocol.creations_full)),
     ),
     counter(
         "redplane_store_created_records_total",

@@ -7,6 +7,7 @@ pub mod coordination;
 mod durable;
 pub mod gate;
 pub mod journal;
+mod links;
 pub mod metrics;
 pub mod question;
 pub mod schema;

@@ -77,7 +77,7 @@ impl ShardRole {
         match (configuration.head() == id, configuration.tail() == id) {
             (true, true) => Self::Alone,
             (true, false) => Self::Head,
-            _ if configuration.joining == id => Self::Joining,
+            _ if configuration.joining == id && !node.is_complete() => Self::Joining,
             (false, true) => Self::Tail,
             _ if configuration.members.contains(&node.id()) => Self::Middle,
             _ => Self::Outside,
@@ -96,7 +96,7 @@ pub struct ShardStatus {
     pub role: ShardRole,
     /// Numbers of the chain's nodes, head first.
     pub members: Vec<u16>,
-    /// The member that has no full copy yet.
+    /// The member that has no full copy yet, as far as this node knows: it and the node before it do.
     pub joining: Option<u16>,
     /// Whether it sends a joining successor its copy.
     pub copying: bool,
@@ -120,7 +120,10 @@ impl ShardStatus {
             epoch: configuration.epoch,
             role: ShardRole::of(node),
             members: configuration.members.iter().map(|node| node.0).collect(),
-            joining: configuration.joining.map(|NodeId(node)| node),
+            joining: configuration
+                .joining
+                .filter(|joining| is_behind(node, *joining))
+                .map(|NodeId(node)| node),
             copying: node.is_copying(),
             serving,
             protocol: ProtocolCounts::from(&node.statistics()),
@@ -128,6 +131,11 @@ impl ShardStatus {
             journal: None,
         }
     }
+}
+
+/// Whether a joining node has no full copy yet, as far as this node knows.
+fn is_behind(node: &Node, joining: NodeId) -> bool {
+    if joining == node.id() { !node.is_complete() } else { node.is_copying() }
 }
 
 /// [`StoreStatistics`] under the names that operators see.
@@ -224,7 +232,7 @@ pub struct NetworkCounts {
     pub send_calls: u64,
     /// Datagrams that the system did not take.
     pub send_failures: u64,
-    /// Datagrams that the service kept from the protocol, by reason: unknown senders, wrong codes, admission, limits.
+    /// Datagrams that were kept from the protocol, by reason: unknown senders, wrong codes, no place in the cluster.
     pub gate_drops: BTreeMap<String, u64>,
 }
 

@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
 use redplane_protocol::{AdmissionRates, Configuration, Node, NodeId, NodeLimits, PrefixRate, Shard};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -20,6 +21,7 @@ use super::coordination::{CoordinationError, Membership, MembershipEvent, Place,
 use super::durable::Durable;
 use super::gate::{Peers, SwitchGate};
 use super::journal::{Journal, JournalError, JournalFailure, Opened, Restored};
+use super::links::Links;
 use super::question::{QUESTIONS_MAX, Question};
 use super::schema::AppSet;
 use super::shard::{BindError, ShardTask, Traffic};
@@ -82,19 +84,15 @@ async fn serve(config: &Config, node: NodeId, apps: Arc<AppSet>) -> Result<(), S
         }
         None => (None, BTreeMap::new()),
     };
-    let (failed, mut has_failed) = oneshot::channel();
-    if let Some(journal) = &journal {
-        journal.when_failed(Box::new(move |failure| drop(failed.send(failure.clone()))));
-    } else {
-        std::mem::forget(failed);
-    }
+    let mut has_failed = failure_of(journal.as_deref());
     let (shutdown, shut_down) = watch::channel(false);
     let (reports, reported) = watch::channel(Vec::new());
     let start = Start { config, node, apps: &apps, place: &place, reports: Arc::new(reports), shut_down };
-    let mut shards = start.shards(journal.as_ref(), restored)?;
+    let mut workers = workers(config)?;
+    let shards = start.shards(journal.as_ref(), restored, &mut workers)?;
     let questions = shards.iter().map(|shard| (shard.number, shard.questions.clone())).collect();
-    let tasks = shards.iter_mut().filter_map(|shard| shard.task.take()).collect();
-    let workers = start_workers(tasks, config.threads)?;
+    let workers = workers.into_iter().enumerate().map(|(at, worker)| worker.start(at));
+    let workers = workers.collect::<io::Result<Vec<_>>>().map_err(ServeError::Thread)?;
 
     let ready = Arc::new(AtomicBool::new(false));
     let admin = start_admin(config, node, clock, &ready, questions, &apps)?;
@@ -115,7 +113,7 @@ async fn serve(config: &Config, node: NodeId, apps: Arc<AppSet>) -> Result<(), S
                     supervisor::ready();
                 }
             }
-            Ok(failure) = &mut has_failed => break Err(ServeError::JournalFailed(failure)),
+            Some(failure) = has_failed.recv() => break Err(ServeError::JournalFailed(failure)),
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             _ = watchdog.tick() => {
@@ -133,14 +131,21 @@ async fn serve(config: &Config, node: NodeId, apps: Arc<AppSet>) -> Result<(), S
     membership.leave().await;
     tokio::time::sleep(DRAIN).await;
     shutdown.send_replace(true);
-    for worker in workers {
+    if ended.is_ok() {
         // A panic was told on its own thread.
-        ended.is_ok().then(|| worker.join());
+        workers.into_iter().for_each(|worker| drop(worker.join()));
     }
-    if let Some(admin) = admin {
-        admin.stop();
-    }
+    admin.into_iter().for_each(Admin::stop);
     ended
+}
+
+/// Tells why the journal stopped, if it does.
+fn failure_of(journal: Option<&Journal>) -> mpsc::Receiver<JournalFailure> {
+    let (failed, has_failed) = mpsc::channel(1);
+    if let Some(journal) = journal {
+        journal.when_failed(Box::new(move |failure| drop(failed.try_send(failure.clone()))));
+    }
+    has_failed
 }
 
 /// What a shard is started with.
@@ -158,8 +163,6 @@ struct Running {
     number: u16,
     configurations: watch::Sender<Configuration>,
     questions: mpsc::Sender<Question>,
-    /// Until a worker takes it.
-    task: Option<ShardTask>,
 }
 
 impl Running {
@@ -173,9 +176,19 @@ impl Start<'_> {
         &self,
         journal: Option<&Arc<Journal>>,
         mut restored: BTreeMap<u16, Restored>,
+        workers: &mut [Worker],
     ) -> Result<Vec<Running>, ServeError> {
-        let numbers = 0..self.config.shards;
-        numbers.map(|number| self.shard(number, journal, restored.remove(&number))).collect()
+        let mut shards = Vec::new();
+        for number in 0..self.config.shards {
+            let worker = usize::from(number) % workers.len();
+            let worker = &mut workers[worker];
+            // Its sockets wake the thread that serves it, and no other.
+            let _context = worker.runtime.enter();
+            let (running, task) = self.shard(number, journal, restored.remove(&number))?;
+            worker.tasks.push(task);
+            shards.push(running);
+        }
+        Ok(shards)
     }
 
     fn shard(
@@ -183,7 +196,7 @@ impl Start<'_> {
         number: u16,
         journal: Option<&Arc<Journal>>,
         restored: Option<Restored>,
-    ) -> Result<Running, ServeError> {
+    ) -> Result<(Running, ShardTask), ServeError> {
         let Self { config, node: id, apps, place, .. } = self;
         let (configurations, configured) = watch::channel(Configuration::default());
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
@@ -217,6 +230,7 @@ impl Start<'_> {
             chain,
             gate: SwitchGate::new(config),
             peers: Peers::new(config, *id, number),
+            links: Links::new(config, *id, place.clock().now()),
             durable: durable.map(|journal| Durable::new(number, Arc::clone(journal), complete)),
             configurations: configured,
             reports: Arc::clone(&self.reports),
@@ -227,18 +241,20 @@ impl Start<'_> {
             keys: config.mac_keys(),
             traffic: Traffic::new(config.mac_keys()),
         };
-        Ok(Running { number, configurations, questions, task: Some(task) })
+        Ok((Running { number, configurations, questions }, task))
     }
 }
 
+/// Limits of one shard. The keys of a switch, and those with a prefix, are spread over the shards, so each has its share.
 fn limits(config: &Config, apps: &AppSet) -> NodeLimits {
+    let share = |rate: u32| rate.div_ceil(u32::from(config.shards.max(1)));
     let admission = apps.apps().iter().filter_map(|app| {
         let limits = app.admission.as_ref()?;
         let per_prefix = limits.per_prefix.as_ref().map(|prefix| PrefixRate {
-            rate: prefix.rate,
+            rate: share(prefix.rate),
             bits: prefix.bits.start as u16..prefix.bits.end as u16,
         });
-        Some((app.schema.app, AdmissionRates { per_switch: limits.per_switch, per_prefix }))
+        Some((app.schema.app, AdmissionRates { per_switch: share(limits.per_switch), per_prefix }))
     });
     NodeLimits {
         records_max: config.records_per_shard,
@@ -304,24 +320,32 @@ fn start_admin(
     Admin::start(address, state).map(Some).map_err(ServeError::Admin)
 }
 
-/// Spreads the shards over threads. Each thread has a runtime of its own, so that a shard never moves.
-fn start_workers(tasks: Vec<ShardTask>, threads: usize) -> Result<Vec<JoinHandle<()>>, ServeError> {
-    let mut spread: Vec<Vec<ShardTask>> = (0..threads.min(tasks.len()).max(1)).map(|_| Vec::new()).collect();
-    let count = spread.len();
-    for (at, task) in tasks.into_iter().enumerate() {
-        spread[at % count].push(task);
-    }
-    let workers = spread.into_iter().enumerate().map(|(at, tasks)| {
+/// A thread that serves shards, with a runtime of its own, so that a shard never moves.
+struct Worker {
+    runtime: Runtime,
+    tasks: Vec<ShardTask>,
+}
+
+/// As many as are configured, but none without a shard.
+fn workers(config: &Config) -> Result<Vec<Worker>, ServeError> {
+    let count = config.threads.clamp(1, usize::from(config.shards.max(1)));
+    let worker = |_| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Worker { runtime, tasks: Vec::new() })
+    };
+    (0..count).map(worker).collect::<io::Result<_>>().map_err(ServeError::Thread)
+}
+
+impl Worker {
+    fn start(self, at: usize) -> io::Result<JoinHandle<()>> {
         thread::Builder::new().name(format!("shards-{at}")).spawn(move || {
             let local = tokio::task::LocalSet::new();
-            for task in tasks {
+            for task in self.tasks {
                 local.spawn_local(task.run());
             }
-            runtime.block_on(local);
+            self.runtime.block_on(local);
         })
-    });
-    workers.collect::<io::Result<_>>().map_err(ServeError::Thread)
+    }
 }
 
 fn configure(shards: &[Running], event: MembershipEvent) {

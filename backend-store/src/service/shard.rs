@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use super::coordination::{Place, ShardReport};
 use super::durable::{Durable, Held};
 use super::gate::{GateDrop, Peers, SwitchGate};
+use super::links::{HELLO, Links};
 use super::question::{NetworkCounts, Question, RecordsPage, ShardStatus};
 use super::udp::{BatchSocket, Outgoing};
 
@@ -35,6 +36,7 @@ pub(crate) struct ShardTask {
     pub(crate) chain: BatchSocket,
     pub(crate) gate: SwitchGate,
     pub(crate) peers: Peers,
+    pub(crate) links: Links,
     pub(crate) keys: Option<MacKeys>,
     pub(crate) durable: Option<Durable>,
     pub(crate) configurations: watch::Receiver<Configuration>,
@@ -67,7 +69,8 @@ impl ShardTask {
             let due = self.node.poll_timeout().map(|due| self.place.clock().instant(due));
             let is_refused = self.durable.as_ref().is_some_and(Durable::is_refused);
             let at_least = Instant::now() + if is_refused { OFFER_AGAIN } else { WAKE_AT_LEAST };
-            let wake = due.map_or(at_least, |due| due.min(at_least));
+            let greet = self.place.clock().instant(self.links.next());
+            let wake = due.map_or(at_least, |due| due.min(at_least)).min(greet);
             tokio::select! {
                 biased;
                 _ = self.shutdown.changed() => return,
@@ -91,7 +94,12 @@ impl ShardTask {
         for _ in 0..BATCHES_IN_A_ROW {
             let now = self.place.clock().now();
             let serves = self.place.serves_at(now);
-            let taken = self.take_in_chain(now, serves) + self.take_in_requests(now, serves);
+            let from_chain = self.take_in_chain(now, serves);
+            if from_chain == 0 {
+                self.links.listened(now);
+            }
+            self.greet(now);
+            let taken = from_chain + self.take_in_requests(now, serves);
             if serves {
                 self.node.handle_timeout(now);
             }
@@ -107,29 +115,55 @@ impl ShardTask {
     }
 
     fn take_in_chain(&mut self, now: Time, serves: bool) -> usize {
-        let Self { chain, node, peers, keys, traffic, .. } = self;
-        let received = chain.receive(|from, bytes| {
-            traffic.count_received(bytes);
-            let Some(peer) = peers.node(from) else { return traffic.count_drop(GateDrop::UnknownNode) };
-            let link = Link::Chain { from: peer, to: node.id() };
-            match authentic(keys.as_ref(), link, bytes) {
-                None => traffic.count_drop(GateDrop::Unauthenticated),
-                Some(_) if !serves => traffic.count_drop(GateDrop::NoPlace),
-                Some(bytes) => node.handle_chain(peer, bytes, now),
+        let Self { chain, node, peers, links, keys, traffic, .. } = self;
+        let received = chain.receive_runs(|from, run| {
+            let peer = peers.node(from);
+            node.anticipate_chain(run.clone());
+            for bytes in run {
+                traffic.count_received(bytes);
+                let Some(peer) = peer else {
+                    traffic.count_drop(GateDrop::UnknownNode);
+                    continue;
+                };
+                let link = Link::Chain { from: peer, to: node.id() };
+                let Some(bytes) = authentic(keys.as_ref(), link, bytes) else {
+                    traffic.count_drop(GateDrop::Unauthenticated);
+                    continue;
+                };
+                links.heard(peer, now);
+                if bytes == HELLO {
+                    continue;
+                }
+                if serves {
+                    node.handle_chain(peer, bytes, now);
+                } else {
+                    traffic.count_drop(GateDrop::NoPlace);
+                }
             }
         });
         self.traffic.count_call(received)
     }
 
+    /// Lets the other nodes hear that this one lives, if it is time.
+    fn greet(&mut self, now: Time) {
+        let own = self.node.id();
+        for peer in self.links.greet(now) {
+            self.traffic.push(own, &self.peers, Destination::Node(peer), &HELLO);
+        }
+    }
+
     fn take_in_requests(&mut self, now: Time, serves: bool) -> usize {
         let Self { requests, node, gate, keys, traffic, .. } = self;
-        let received = requests.receive(|from, bytes| {
-            traffic.count_received(bytes);
-            match authentic(keys.as_ref(), Link::Switch(from), bytes) {
-                None => traffic.count_drop(GateDrop::Unauthenticated),
-                Some(bytes) if !gate.admits(from, bytes) => traffic.count_drop(GateDrop::UnknownSwitch),
-                Some(_) if !serves => traffic.count_drop(GateDrop::NoPlace),
-                Some(bytes) => node.handle_request(from, bytes, now),
+        let received = requests.receive_runs(|from, run| {
+            node.anticipate_requests(run.clone());
+            for bytes in run {
+                traffic.count_received(bytes);
+                match authentic(keys.as_ref(), Link::Switch(from), bytes) {
+                    None => traffic.count_drop(GateDrop::Unauthenticated),
+                    Some(bytes) if !gate.admits(from, bytes) => traffic.count_drop(GateDrop::UnknownSwitch),
+                    Some(_) if !serves => traffic.count_drop(GateDrop::NoPlace),
+                    Some(bytes) => node.handle_request(from, bytes, now),
+                }
             }
         });
         self.traffic.count_call(received)
@@ -188,6 +222,7 @@ impl ShardTask {
             copied: !self.node.is_copying(),
             restored: self.restored,
             inherited: self.inherited,
+            silent: self.links.silent(),
         };
         self.reports.send_if_modified(|reports| {
             match reports.iter_mut().find(|other| other.shard == report.shard) {

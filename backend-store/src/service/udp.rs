@@ -46,6 +46,17 @@ pub const COLLECTED_BYTES_MAX: usize = 2 * BATCH_SIZE * (64 << 10);
 /// a hundredth of their cost.
 const SINGLES_MAX: usize = 64;
 
+/// Datagrams of one sender, one after the other.
+pub type Run<'a> = std::slice::Chunks<'a, u8>;
+
+/// Hands over the datagrams of a run; a run of none is an empty datagram.
+fn each(from: SocketAddrV4, run: Run<'_>, f: &mut impl FnMut(SocketAddrV4, &[u8])) {
+    if run.len() == 0 {
+        f(from, &[]);
+    }
+    run.for_each(|bytes| f(from, bytes));
+}
+
 /// How a socket is opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SocketOptions {
@@ -125,6 +136,15 @@ impl BatchSocket {
     /// # Errors
     /// Those of the kernel. The socket remains usable.
     pub fn receive(&mut self, mut f: impl FnMut(SocketAddrV4, &[u8])) -> io::Result<usize> {
+        self.receive_runs(|from, run| each(from, run, &mut f))
+    }
+
+    /// The same, but all datagrams of one receive buffer at a time: of one sender, and of one length but for the last. Who
+    /// takes them can look ahead.
+    ///
+    /// # Errors
+    /// As [`BatchSocket::receive`].
+    pub fn receive_runs(&mut self, mut f: impl FnMut(SocketAddrV4, Run<'_>)) -> io::Result<usize> {
         let mut filled = 0;
         let outcome = self.socket.try_io(Interest::READABLE, || {
             filled = fill(&self.socket, &self.state, &mut self.buffers, &mut self.metas)?;
@@ -146,24 +166,20 @@ impl BatchSocket {
         match fill(&self.socket, &self.state, &mut self.buffers, &mut self.metas) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
             Err(error) => Err(error),
-            Ok(filled) => Ok(self.hand_over(filled, &mut f)),
+            Ok(filled) => Ok(self.hand_over(filled, &mut |from, run| each(from, run, &mut f))),
         }
     }
 
-    /// Splits so many receive buffers into datagrams.
-    fn hand_over(&self, filled: usize, f: &mut impl FnMut(SocketAddrV4, &[u8])) -> usize {
+    /// Hands over so many receive buffers.
+    fn hand_over(&self, filled: usize, f: &mut impl FnMut(SocketAddrV4, Run<'_>)) -> usize {
         let mut datagrams = 0;
         for (meta, buffer) in self.metas.iter().zip(self.buffers.chunks_exact(RECEIVE_STRIDE)).take(filled) {
             let SocketAddr::V4(from) = meta.addr else { continue };
             let received = &buffer[..meta.len.min(buffer.len())];
-            if received.is_empty() {
-                f(from, received);
-                datagrams += 1;
-            }
-            for datagram in received.chunks(meta.stride.max(1)) {
-                f(from, datagram);
-                datagrams += 1;
-            }
+            // An empty datagram is a run of none.
+            let run = received.chunks(meta.stride.max(1));
+            datagrams += run.len().max(1);
+            f(from, run);
         }
         datagrams
     }
@@ -225,11 +241,11 @@ pub struct Outgoing {
 struct Lane {
     to: SocketAddrV4,
     bytes: Vec<u8>,
-    runs: Vec<Run>,
+    runs: Vec<SendRun>,
 }
 
 /// Datagrams to one destination, one after the other in their lane: all of one length, but the last may be shorter.
-struct Run {
+struct SendRun {
     to: SocketAddrV4,
     start: usize,
     len: usize,
@@ -237,7 +253,7 @@ struct Run {
     segments: usize,
 }
 
-impl Run {
+impl SendRun {
     /// Whether a datagram may be its next one.
     fn takes(&self, to: SocketAddrV4, len: usize) -> bool {
         self.to == to
@@ -306,7 +322,15 @@ impl Outgoing {
                 run.len += bytes.len();
                 run.segments += 1;
             }
-            _ => lane.runs.push(Run { to, start, len: bytes.len(), segment_len: bytes.len(), segments: 1 }),
+            _ => {
+                lane.runs.push(SendRun {
+                    to,
+                    start,
+                    len: bytes.len(),
+                    segment_len: bytes.len(),
+                    segments: 1,
+                });
+            }
         }
     }
 
@@ -360,7 +384,7 @@ struct Sender<'a> {
 }
 
 impl<'a> Sender<'a> {
-    fn send_run(&mut self, run: &Run, bytes: &'a [u8], segments_max: usize) {
+    fn send_run(&mut self, run: &SendRun, bytes: &'a [u8], segments_max: usize) {
         if run.segments == 1 || segments_max == 1 {
             return self.send_separately(run, bytes);
         }
@@ -379,7 +403,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    fn send_separately(&mut self, run: &Run, bytes: &'a [u8]) {
+    fn send_separately(&mut self, run: &SendRun, bytes: &'a [u8]) {
         if bytes.is_empty() {
             self.send_single(run.to, bytes);
         }

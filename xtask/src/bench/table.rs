@@ -29,10 +29,12 @@ pub(super) enum Outcome {
 }
 
 /// What a row is compared with, by both ids, and the least ratio that the project aims for, if it does.
-const RATIOS: [(&str, &str, Option<f64>); 11] = [
+const RATIOS: [(&str, &str, Option<f64>); 13] = [
     ("store_gso", "echo_gso", Some(0.5)),
     ("store", "echo", Some(0.8)),
-    ("chain_gso", "echo_gso", Some(0.25)),
+    ("store_deep", "echo_deep", Some(0.5)),
+    ("chain_gso", "echo_gso", None),
+    ("chain_deep", "echo_deep", Some(0.25)),
     ("chain", "echo", Some(0.25)),
     ("store_unbatched", "echo_unbatched", None),
     ("store_gso", "redis_pipelined", Some(1.0)),

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
-use redplane_protocol::{Node, Serial, Shard, Version, Time};
+use redplane_protocol::{Node, Serial, Shard, Time, Version};
 
 use super::*;
 use crate::service::config::Config;
@@ -89,7 +89,7 @@ fn a_node_that_is_well() {
     assert_eq!(get(&admin, "/live"), (200, r#"{"live":true}"#.to_owned()));
     let ready = r#"{"incomplete":[],"place":true,"ready":true,"silent":[]}"#;
     assert_eq!(get(&admin, "/ready"), (200, ready.to_owned()));
-    assert!(get(&admin, "/metrics").1.contains("redplane_store_records{shard=\"1\"} 0"));
+    assert!(get(&admin, "/metrics").1.contains("redplane_store_records{shard=\"1\"} 5"));
     let apps = r#"{"apps":[{"app":7,"fingerprints":["0xca30"],"name":"meter"}]}"#;
     assert_eq!(get(&admin, "/apps"), (200, apps.to_owned()));
     admin.stop();

@@ -290,7 +290,7 @@ fn workers(root: &mut Section<'_>, shards: u16, mistakes: &mut Vec<Mistake>) -> 
     let default = machine.min(usize::from(shards)).clamp(1, THREADS_MAX);
     let Some(mut section) = root.section("workers", mistakes) else { return (default, true) };
     let threads = section.number("threads", 1..=THREADS_MAX as u64, mistakes);
-    let gso = !section.has("gso") || section.boolean("gso", mistakes);
+    let gso = section.value("gso").is_none() || section.boolean("gso", mistakes);
     section.finish(mistakes);
     (threads.map_or(default, |threads| threads.value as usize), gso)
 }

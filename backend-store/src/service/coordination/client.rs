@@ -20,6 +20,10 @@ use crate::service::config::Config;
 /// Heartbeats that may be on their way at once. More than are sent in a detection time: older answers are worth nothing.
 const OUTSTANDING_MAX: usize = 32;
 
+/// After what part of the detection time without an answer a node stops serving and says so, in thousandths. Whoever
+/// coordinates hears it, for it may be only the answers that are lost, and need not wait until the place is over.
+const YIELD_PER_MILLE: u32 = 700;
+
 /// How long an operator waits for an answer before the question is sent again.
 const ASK_WAIT: Duration = Duration::from_millis(300);
 
@@ -36,7 +40,18 @@ pub(crate) async fn start(session: Session, address: SocketAddrV4) -> Result<(),
     spawn(session.node, move || async move {
         match UdpSocket::from_std(socket) {
             Ok(socket) => {
-                Client { session, socket, sequence: 0, sent: VecDeque::new(), refused: false }.run().await;
+                let heard = session.now();
+                let yields = false;
+                let client = Client {
+                    session,
+                    socket,
+                    sequence: 0,
+                    sent: VecDeque::new(),
+                    refused: false,
+                    heard,
+                    yields,
+                };
+                client.run().await;
             }
             Err(error) => tracing::error!(%error, "no socket for the coordination"),
         }
@@ -118,6 +133,8 @@ struct Sent {
     sequence: u64,
     at: Time,
     reports: Vec<ShardReport>,
+    /// An answer to it is no leave to serve.
+    yields: bool,
 }
 
 struct Client {
@@ -127,6 +144,10 @@ struct Client {
     sent: VecDeque<Sent>,
     /// The coordinator said that this node does not count.
     refused: bool,
+    /// When the last heartbeat was sent that was answered.
+    heard: Time,
+    /// The node stopped serving until it hears something.
+    yields: bool,
 }
 
 impl Client {
@@ -144,6 +165,7 @@ impl Client {
                     return;
                 }
                 () = sleep_until(next) => {
+                    self.yield_if_unheard();
                     self.send_heartbeat(false).await;
                     last = Instant::now();
                     next = last + self.session.heartbeat();
@@ -155,7 +177,13 @@ impl Client {
                     }
                 }
                 received = self.socket.recv(&mut buffer) => match received {
-                    Ok(len) => self.on_datagram(&buffer[..len]),
+                    Ok(len) => {
+                        let yielded = self.yields;
+                        self.on_datagram(&buffer[..len]);
+                        if yielded && !self.yields {
+                            next = Instant::now();
+                        }
+                    }
                     // The coordinator is away. Were the error to stay, this would not spin.
                     Err(_) => tokio::time::sleep(HEARTBEAT_MIN).await,
                 },
@@ -169,6 +197,16 @@ impl Client {
         }
     }
 
+    /// Stops serving if nothing was heard for too long. From then on only an answer to a later heartbeat counts.
+    fn yield_if_unheard(&mut self) {
+        let patience = self.session.config.detection * YIELD_PER_MILLE / 1000;
+        if !self.yields && self.session.now() >= self.heard.plus(patience) {
+            self.session.place.withdraw();
+            self.sent.clear();
+            self.yields = true;
+        }
+    }
+
     async fn send_heartbeat(&mut self, leaves: bool) {
         self.sequence += 1;
         let reports = self.session.reports();
@@ -177,6 +215,7 @@ impl Client {
             incarnation: self.session.incarnation,
             sequence: self.sequence,
             leaves,
+            yields: self.yields,
             reports: reports.clone(),
             padding: wire::padding(self.session.config.shards, self.session.nodes.len()),
         });
@@ -185,7 +224,8 @@ impl Client {
             self.sent.pop_front();
         }
         // The clock is read before the heartbeat leaves: whatever happens in between, the place is counted from here.
-        self.sent.push_back(Sent { sequence: self.sequence, at: self.session.now(), reports });
+        let (sequence, at, yields) = (self.sequence, self.session.now(), self.yields);
+        self.sent.push_back(Sent { sequence, at, reports, yields });
         let _ = self.socket.send(&bytes).await;
     }
 
@@ -215,7 +255,10 @@ impl Client {
         let configurations: Vec<(u16, Configuration)> =
             known.map(|configuration| (configuration.shard, configuration.to_configuration())).collect();
         let asked = answer.sequence.and_then(|sequence| self.take_sent(sequence));
-        if let Some(sent) = asked.filter(|_| !is_refused) {
+        if let Some(sent) = &asked {
+            (self.heard, self.yields) = (self.heard.max(sent.at), false);
+        }
+        if let Some(sent) = asked.filter(|sent| !is_refused && !sent.yields) {
             let told = configurations.iter().map(|(shard, configuration)| (*shard, configuration));
             if has_taken_up(&sent.reports, told) {
                 self.session.extend_place(sent.at, self.session.config.detection);

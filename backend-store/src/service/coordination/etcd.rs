@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::place::counted_on;
-use super::roster::{Alive, Roster, RosterRecord, View};
+use super::roster::{Alive, LINKS_SETTLE_PER_MILLE, Roster, RosterRecord, View, any_broken};
 use super::session::{HEARTBEAT_MIN, Session, has_taken_up, spawn};
 use super::status::{CoordinationStatus, NodeStatus};
 use super::table::{ResetError, TableSettings};
@@ -58,6 +58,7 @@ pub(crate) fn start(session: Session, endpoints: Vec<String>) -> Result<(), Coor
             has_registered: false,
             registered_at: Instant::now(),
             form_at: None,
+            links_at: None,
         }
         .run()
     })
@@ -274,6 +275,7 @@ struct Keeper {
     has_registered: bool,
     registered_at: Instant,
     form_at: Option<Instant>,
+    links_at: Option<Instant>,
 }
 
 impl Keeper {
@@ -338,6 +340,7 @@ impl Keeper {
                     let settled = self.settle(&mut store, &held).await?;
                     let again = if settled { held.takes / READS_PER_LEASE } else { HEARTBEAT_MIN };
                     next = Instant::now() + again;
+                    next = self.links_at.filter(|at| *at > Instant::now()).map_or(next, |at| next.min(at));
                 }
                 changed = self.session.reports.changed() => {
                     if changed.is_err() {
@@ -435,6 +438,10 @@ impl Keeper {
         let now = Instant::now();
         let grace = now < self.registered_at + held.takes + EXPIRY_SLACK;
         let form_now = self.form_at.is_some_and(|at| at <= now);
+        let broken = any_broken(&store.settings.nodes, &snapshot.alive);
+        let links_wait = self.session.config.detection * LINKS_SETTLE_PER_MILLE / 1000;
+        self.links_at = broken.then(|| self.links_at.unwrap_or(now + links_wait));
+        let links_settled = self.links_at.is_some_and(|at| at <= now);
         let mut told: Vec<(u16, Configuration)> = Vec::new();
         let (mut is_forming, mut is_settled) = (false, true);
         for shard in 0..store.settings.shards {
@@ -447,7 +454,7 @@ impl Keeper {
             };
             let hold = grace && awaits_others(&roster, &snapshot.alive);
             let nodes = store.settings.nodes.clone();
-            let view = View { nodes: &nodes, alive: &snapshot.alive, hold, form_now };
+            let view = View { nodes: &nodes, alive: &snapshot.alive, hold, form_now, links_settled };
             if roster.reconcile(&view) && !store.write(&snapshot, shard, &roster).await? {
                 is_settled = false;
                 continue;

@@ -54,7 +54,7 @@ pub fn dialect(bytes: &[u8]) {
         let (node, life) = (NodeId(heartbeat.node), heartbeat.incarnation);
         for _ in 0..3 {
             world.now = world.now.plus(DETECTION / 3);
-            world.table.handle_heartbeat(node, life, &heartbeat.reports, world.now);
+            world.table.handle_heartbeat(node, life, heartbeat.yields, &heartbeat.reports, world.now);
             world.check();
         }
         if heartbeat.leaves {
@@ -102,6 +102,10 @@ struct Life {
     incarnation: u64,
     epochs: [u64; SHARDS as usize],
     restored: bool,
+    /// Whom it does not hear.
+    silent: u8,
+    /// It hears no answers.
+    deaf: bool,
 }
 
 struct World {
@@ -129,7 +133,8 @@ impl World {
             let choice = input.byte();
             let node = choice >> 4 & 3;
             match choice & 0xf {
-                0..=5 => self.heartbeat(node.into(), choice & 1 != 0),
+                0..=4 => self.heartbeat(node.into(), choice & 1 != 0),
+                5 => self.cut(node.into(), &mut input),
                 6 => self.forge(node.into(), &mut input),
                 7 | 8 => self.restart(node.into(), choice & 1 != 0),
                 9 => self.leave(node.into(), &mut input),
@@ -145,13 +150,23 @@ impl World {
     /// From a node that does what it should.
     fn heartbeat(&mut self, node: u16, copied: bool) {
         let Some(life) = self.lives.get_mut(usize::from(node)) else {
-            let standing = self.table.handle_heartbeat(NodeId(node), 1, &[], self.now);
+            let standing = self.table.handle_heartbeat(NodeId(node), 1, false, &[], self.now);
             return assert_eq!(standing, Standing::Stranger);
         };
-        let Life { incarnation, restored, .. } = *life;
-        let report = |(shard, epoch)| ShardReport { shard, epoch, copied, restored, inherited: restored };
+        let Life { incarnation, restored, silent, deaf, .. } = *life;
+        let report = |(shard, epoch)| ShardReport {
+            shard,
+            epoch,
+            copied,
+            restored,
+            inherited: restored,
+            silent: silent.into(),
+        };
         let reports: Vec<_> = (0..).zip(life.epochs).map(report).collect();
-        let standing = self.table.handle_heartbeat(NodeId(node), incarnation, &reports, self.now);
+        let standing = self.table.handle_heartbeat(NodeId(node), incarnation, deaf, &reports, self.now);
+        if deaf {
+            return;
+        }
         if standing == Standing::Counted {
             for (shard, configuration) in self.table.configurations_for(NodeId(node), incarnation) {
                 life.epochs[usize::from(shard)] = configuration.epoch;
@@ -160,6 +175,14 @@ impl World {
             }
         } else {
             assert_eq!(self.table.configurations_for(NodeId(node), incarnation).count(), 0);
+        }
+    }
+
+    /// From now on it does not hear everybody, or does again.
+    fn cut(&mut self, node: u16, input: &mut Input<'_>) {
+        if let Some(life) = self.lives.get_mut(usize::from(node)) {
+            let choice = input.byte();
+            (life.silent, life.deaf) = (choice & 7, choice & 0xc0 == 0xc0);
         }
     }
 
@@ -174,10 +197,12 @@ impl World {
                     copied: flags & 1 != 0,
                     restored: flags & 2 != 0,
                     inherited: flags & 4 != 0,
+                    silent: u16::from(flags >> 3 & 7),
                 }
             })
             .collect();
-        self.table.handle_heartbeat(NodeId(node), input.number(), &reports, self.now);
+        let (incarnation, yields) = (input.number(), input.flag());
+        self.table.handle_heartbeat(NodeId(node), incarnation, yields, &reports, self.now);
     }
 
     fn restart(&mut self, node: u16, restored: bool) {
@@ -195,7 +220,7 @@ impl World {
         let told = self.table.configurations_for(NodeId(node), incarnation).count();
         assert_eq!(told, 0, "who left hears nothing");
         if NodeId(node) < NodeId(NODES) {
-            let standing = self.table.handle_heartbeat(NodeId(node), incarnation, &[], self.now);
+            let standing = self.table.handle_heartbeat(NodeId(node), incarnation, false, &[], self.now);
             assert_eq!(standing, Standing::Former);
         }
     }

@@ -17,6 +17,9 @@
 //!   cut off stops before its place is given away, and does not go on to take packets that will never be answered. This
 //!   fence leans on clocks that run at the same speed within the margin.
 //!
+//! A node that lives but is out of its peers' reach is taken out on what all replicas say they hear; its place may not be over
+//! then, and the epochs alone keep it from doing harm. A node that gets no answers gives its place up by itself and says so.
+//!
 //! A node's place is extended only by an answer of which the node had already taken up every configuration when it asked.
 //! A node that was cut off therefore never serves by what it knew before: it hears first, forgets what it must, and then
 //! serves again.
@@ -73,6 +76,10 @@ pub struct ShardReport {
     /// The journal with which this process started held records, or a generation: the shard has a history. Where nothing
     /// is known of it, because the coordinator's own state is gone, no chain is formed, and nothing is thrown away.
     pub inherited: bool,
+    /// The other nodes that its replica does not hear: bit *n* is the *n*-th of all nodes, in the order of their numbers.
+    /// Two nodes of which one does not hear the other cannot be in one chain.
+    #[serde(default)]
+    pub silent: u16,
 }
 
 /// What a node hears.
@@ -130,15 +137,16 @@ impl Membership {
         Ok(Self { leave, place })
     }
 
-    /// Gives the place back at once: the node does not serve any more, and its chains go on without it as soon as this is
-    /// heard, not after the detection time. Waits for that, a second at most.
+    /// Gives the place back: the chains go on without the node as soon as this is heard, not after the detection time.
+    /// Waits for that, a second at most. Until then the node serves, so that what is under way in its chains arrives; then
+    /// it does not any more.
     pub async fn leave(self) {
-        self.place.end();
         let (done, is_done) = oneshot::channel();
         if self.leave.send(done).await.is_ok() {
             // Either it was heard, or the thread is gone, or nobody is there to hear: the node is leaving anyway.
             let _ = tokio::time::timeout(LEAVE_WAIT, is_done).await;
         }
+        self.place.end();
     }
 }
 

@@ -51,6 +51,11 @@ impl Place {
         self.serve_until.fetch_max(until.0, Ordering::AcqRel);
     }
 
+    /// The node stops serving at once, until it is extended again.
+    pub fn withdraw(&self) {
+        self.serve_until.store(0, Ordering::Release);
+    }
+
     /// The node stops serving at once, whatever is said later.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Release);

@@ -12,6 +12,10 @@ use super::status::ShardStatus;
 use crate::ChainState;
 use crate::coordinator::{Chain, ChainRecord};
 
+/// For what part of the detection time it is waited for what all have to say of silent nodes, in thousandths: two
+/// greetings.
+pub(crate) const LINKS_SETTLE_PER_MILLE: u32 = 200;
+
 /// A live node, as its last sign of life said.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Alive {
@@ -31,6 +35,8 @@ pub(crate) struct View<'a> {
     pub(crate) hold: bool,
     /// A first chain need not wait for more nodes any longer.
     pub(crate) form_now: bool,
+    /// Some nodes do not hear each other, and it was waited for what all have to say of that.
+    pub(crate) links_settled: bool,
 }
 
 /// One shard's chain, and which life of each node is in it.
@@ -75,6 +81,9 @@ impl Roster {
             let is_dead = |(node, incarnation): &(&NodeId, &u64)| !is_life(view, **node, **incarnation);
             let dead = self.incarnations.iter().filter(is_dead).map(|(node, _)| *node).collect();
             self.chain.remove(&dead);
+            if view.links_settled {
+                self.cut_off(view);
+            }
             match self.chain.state() {
                 ChainState::Forming => self.form(view),
                 ChainState::Down | ChainState::Lost => self.go_on(view),
@@ -197,8 +206,34 @@ impl Roster {
         }
     }
 
+    /// Takes out whoever does not hear, or is not heard by, the most other members; of equals the one that is not complete,
+    /// then the later one. So it is not two that leave for one, and a full member stays.
+    fn cut_off(&mut self, view: &View<'_>) {
+        loop {
+            let (members, incomplete) = (&self.chain.configuration().members, self.chain.incomplete());
+            let broken =
+                |node: &NodeId| members.iter().filter(|other| self.is_broken(view, *node, **other)).count();
+            let worst = (0..)
+                .zip(members)
+                .map(|(at, node)| (broken(node), Some(*node) == incomplete, at, *node))
+                .max();
+            let Some((1.., _, _, node)) = worst else { return };
+            self.chain.remove(&[node].into());
+        }
+    }
+
+    /// Whether one of two live nodes does not hear the other.
+    fn is_broken(&self, view: &View<'_>, a: NodeId, b: NodeId) -> bool {
+        does_not_hear(view, self.report(view, a), b) || does_not_hear(view, self.report(view, b), a)
+    }
+
     fn admit(&mut self, view: &View<'_>) {
-        let wants: Vec<_> = self.in_turn(view).filter(|node| self.report(view, *node).is_some()).collect();
+        let members = &self.chain.configuration().members;
+        let can_join = |node: &NodeId| {
+            self.report(view, *node).is_some()
+                && !members.iter().any(|other| self.is_broken(view, *node, *other))
+        };
+        let wants: Vec<_> = self.in_turn(view).filter(can_join).collect();
         wants.into_iter().for_each(|node| self.chain.ask_to_join(node));
         if self.chain.admit() {
             self.remember_members(view);
@@ -222,6 +257,22 @@ impl Roster {
     }
 }
 
+/// Whether a live node says that it does not hear another live node.
+fn does_not_hear(view: &View<'_>, report: Option<&ShardReport>, other: NodeId) -> bool {
+    let place = view.nodes.iter().position(|node| *node == other).and_then(|place| u32::try_from(place).ok());
+    let bit = place.and_then(|place| 1u16.checked_shl(place)).unwrap_or(0);
+    report.is_some_and(|report| report.silent & bit != 0) && view.alive.contains_key(&other)
+}
+
+/// Whether any two live nodes do not hear each other.
+pub(crate) fn any_broken(nodes: &[NodeId], alive: &BTreeMap<NodeId, Alive>) -> bool {
+    let view = View { nodes, alive, hold: false, form_now: false, links_settled: false };
+    let mut reports = alive.values().flat_map(|alive| alive.reports.values());
+    reports.any(|report| {
+        report.silent != 0 && nodes.iter().any(|node| does_not_hear(&view, Some(report), *node))
+    })
+}
+
 fn is_life(view: &View<'_>, node: NodeId, incarnation: u64) -> bool {
     view.alive.get(&node).is_some_and(|alive| alive.incarnation == incarnation)
 }
@@ -234,10 +285,17 @@ mod tests {
     fn a_record_that_contradicts_itself_is_refused() {
         let mut roster = Roster::new(0, true);
         let nodes = [NodeId(0), NodeId(1)];
-        let report = ShardReport { shard: 0, epoch: 0, copied: true, restored: false, inherited: false };
+        let report =
+            ShardReport { shard: 0, epoch: 0, copied: true, restored: false, inherited: false, silent: 0 };
         let alive = |incarnation| Alive { incarnation, reports: [(0, report)].into() };
         let alive = BTreeMap::from([(NodeId(0), alive(7)), (NodeId(1), alive(8))]);
-        assert!(roster.reconcile(&View { nodes: &nodes, alive: &alive, hold: false, form_now: false }));
+        assert!(roster.reconcile(&View {
+            nodes: &nodes,
+            alive: &alive,
+            hold: false,
+            form_now: false,
+            links_settled: false
+        }));
         let good = roster.to_record();
         assert_eq!(Roster::from_record(&good, 0, true), Ok(roster));
         assert!(Roster::from_record(&good, 1, true).is_err());

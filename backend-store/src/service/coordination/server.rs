@@ -143,7 +143,8 @@ impl Server {
             self.table.handle_leave(node, incarnation, now);
             Standing::Former
         } else {
-            self.table.handle_heartbeat(node, incarnation, &heartbeat.reports, now)
+            let reports = &heartbeat.reports;
+            self.table.handle_heartbeat(node, incarnation, heartbeat.yields, reports, now)
         };
         if standing == Standing::Counted {
             self.peers.insert(node, (from, incarnation));

@@ -154,8 +154,14 @@ mod tests {
 
     #[test]
     fn a_node_counts_only_with_what_it_has_taken_up() {
-        let report =
-            |shard, epoch| ShardReport { shard, epoch, copied: true, restored: false, inherited: false };
+        let report = |shard, epoch| ShardReport {
+            shard,
+            epoch,
+            copied: true,
+            restored: false,
+            inherited: false,
+            silent: 0,
+        };
         let (first, second) = (configuration(4), configuration(2));
         let both = [(0, &first), (1, &second)];
         assert!(has_taken_up(&[report(1, 2), report(0, 4)], both));

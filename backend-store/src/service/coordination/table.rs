@@ -10,7 +10,7 @@ use redplane_protocol::{Configuration, NodeId, Time};
 use serde::{Deserialize, Serialize};
 
 use super::ShardReport;
-use super::roster::{Alive, Roster, RosterRecord, View};
+use super::roster::{Alive, LINKS_SETTLE_PER_MILLE, Roster, RosterRecord, View, any_broken};
 use super::status::{CoordinationStatus, NodeStatus};
 use crate::ChainState;
 use crate::service::config::Config;
@@ -22,6 +22,10 @@ const FORMER_LIVES_MAX: usize = 8;
 /// What part of the detection time a live node may be quiet, in thousandths, without being suspected to have died at once
 /// with one that did: three heartbeats.
 const QUIET_PER_MILLE: u32 = 300;
+
+/// For what part of the detection time a node says that it hears nothing until it is taken for dead, in thousandths: more
+/// than the way of an answer, and of the next heartbeat.
+const YIELD_HEARD_PER_MILLE: u32 = 120;
 
 /// What a table is about.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -95,9 +99,15 @@ pub(crate) struct Table {
     alive: BTreeMap<NodeId, Alive>,
     heard: BTreeMap<NodeId, Time>,
     former: BTreeMap<NodeId, VecDeque<u64>>,
+    /// Since when nodes say that they hear nothing.
+    yielding: BTreeMap<NodeId, Time>,
     pending: Option<Pending>,
     /// A first chain waits for more nodes until then.
     form_at: Option<Time>,
+    /// When nodes that do not hear each other are taken apart.
+    links_at: Option<Time>,
+    /// That was so at the last look.
+    links_settled: bool,
     revision: u64,
 }
 
@@ -149,17 +159,22 @@ impl Table {
             alive: BTreeMap::new(),
             heard: BTreeMap::new(),
             former: BTreeMap::new(),
+            yielding: BTreeMap::new(),
             pending: None,
             form_at: None,
+            links_at: None,
+            links_settled: false,
             revision: 0,
         }
     }
 
-    /// When a node gave a sign of life.
+    /// When a node gave a sign of life. If it `yields`, it does not hear the answers and does not serve: after some of that
+    /// it is taken for dead, and it is not let in.
     pub(crate) fn handle_heartbeat(
         &mut self,
         node: NodeId,
         incarnation: u64,
+        yields: bool,
         reports: &[ShardReport],
         now: Time,
     ) -> Standing {
@@ -175,9 +190,28 @@ impl Table {
             self.retire(node, before);
             self.note_death(now, now);
         }
+        if yields {
+            return self.handle_yield(node, now);
+        }
+        self.yielding.remove(&node);
         let reports = reports.iter().map(|report| (report.shard, *report)).collect();
         self.alive.insert(node, Alive { incarnation, reports });
         self.heard.insert(node, now);
+        self.settle(now);
+        Standing::Counted
+    }
+
+    fn handle_yield(&mut self, node: NodeId, now: Time) -> Standing {
+        let since = *self.yielding.entry(node).or_insert(now);
+        // The answer to the first of it may have been under way.
+        if since.plus(self.settings.detection * YIELD_HEARD_PER_MILLE / 1000) <= now
+            && self.alive.remove(&node).is_some()
+        {
+            self.heard.remove(&node);
+            self.note_death(self.quiet_since(now), now);
+        } else if let Some(heard) = self.heard.get_mut(&node) {
+            *heard = now;
+        }
         self.settle(now);
         Standing::Counted
     }
@@ -213,9 +247,7 @@ impl Table {
             self.alive.remove(node);
         }
         if !dead.is_empty() {
-            let quiet = detection * QUIET_PER_MILLE / 1000;
-            let since = Time(now.0.saturating_sub(Time::ZERO.plus(quiet).0));
-            self.note_death(since, now);
+            self.note_death(self.quiet_since(now), now);
         }
         self.settle(now);
     }
@@ -224,7 +256,9 @@ impl Table {
     #[must_use]
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
         let death = self.heard.values().min().map(|heard| heard.plus(self.settings.detection));
-        [death, self.pending.map(|pending| pending.until), self.form_at].into_iter().flatten().min()
+        // Once they are taken apart, only other things change that.
+        let links = self.links_at.filter(|_| !self.links_settled);
+        [death, self.pending.map(|pending| pending.until), self.form_at, links].into_iter().flatten().min()
     }
 
     /// Grows whenever there is something new to write down and to tell.
@@ -289,6 +323,11 @@ impl Table {
         }
     }
 
+    fn quiet_since(&self, now: Time) -> Time {
+        let quiet = self.settings.detection * QUIET_PER_MILLE / 1000;
+        Time(now.0.saturating_sub(Time::ZERO.plus(quiet).0))
+    }
+
     /// What died together is to be taken out together: were the last of three that all lost power within one heartbeat
     /// taken out alone, the chain could only go on with that one. So a death waits until all others were heard of.
     fn note_death(&mut self, since: Time, now: Time) {
@@ -306,8 +345,14 @@ impl Table {
         }
         let forming = self.rosters.iter().any(|roster| roster.state() == ChainState::Forming);
         let form_now = forming && self.form_at.is_some_and(|at| at <= now);
-        let view =
-            View { nodes: &self.settings.nodes, alive: &self.alive, hold: self.pending.is_some(), form_now };
+        self.settle_links(now);
+        let view = View {
+            nodes: &self.settings.nodes,
+            alive: &self.alive,
+            hold: self.pending.is_some(),
+            form_now,
+            links_settled: self.links_settled,
+        };
         let changes =
             self.rosters.iter_mut().map(|roster| roster.reconcile(&view)).filter(|changed| *changed);
         self.revision += changes.count() as u64;
@@ -317,6 +362,17 @@ impl Table {
         if forming && !self.alive.is_empty() && self.form_at.is_none() {
             self.form_at = Some(now.plus(self.settings.detection));
         }
+    }
+
+    /// The first that says whom it does not hear may be the one that nobody hears: a little later all have said so.
+    fn settle_links(&mut self, now: Time) {
+        if !any_broken(&self.settings.nodes, &self.alive) {
+            (self.links_at, self.links_settled) = (None, false);
+            return;
+        }
+        let wait = self.settings.detection * LINKS_SETTLE_PER_MILLE / 1000;
+        let at = *self.links_at.get_or_insert(now.plus(wait));
+        self.links_settled = at <= now;
     }
 }
 

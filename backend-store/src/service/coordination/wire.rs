@@ -70,6 +70,10 @@ pub(crate) struct Heartbeat {
     pub(crate) sequence: u64,
     /// It gives its place back.
     pub(crate) leaves: bool,
+    /// It has heard no answer for so long that it stopped serving, and takes no answer to what it said before as leave to
+    /// serve, nor one to this.
+    #[serde(default)]
+    pub(crate) yields: bool,
     pub(crate) reports: Vec<ShardReport>,
     pub(crate) padding: String,
 }
@@ -265,6 +269,7 @@ mod tests {
                 incarnation: 1,
                 sequence: 1,
                 leaves: false,
+                yields: false,
                 reports: Vec::new(),
                 padding,
             });

@@ -13,6 +13,10 @@ struct Life {
     inherited: bool,
     /// It has a copy under way that does not come to an end.
     copies: bool,
+    /// Nodes that it does not hear, by bit.
+    silent: u16,
+    /// Answers do not reach it.
+    deaf: bool,
     runs: bool,
 }
 
@@ -96,9 +100,12 @@ fn settings(durable: bool) -> TableSettings {
 }
 
 fn heartbeat(table: &mut Table, node: NodeId, life: &mut Life, now: Time) -> Standing {
-    let Life { epoch, restored, inherited, copies, .. } = *life;
-    let report = ShardReport { shard: 0, epoch, copied: !copies, restored, inherited };
-    let standing = table.handle_heartbeat(node, life.incarnation, &[report], now);
+    let Life { epoch, restored, inherited, copies, silent, .. } = *life;
+    let report = ShardReport { shard: 0, epoch, copied: !copies, restored, inherited, silent };
+    let standing = table.handle_heartbeat(node, life.incarnation, life.deaf, &[report], now);
+    if life.deaf {
+        return standing;
+    }
     for (_, configuration) in table.configurations_for(node, life.incarnation) {
         if configuration.epoch > life.epoch {
             life.epoch = configuration.epoch;
@@ -156,8 +163,8 @@ fn a_copy_counts_only_when_both_ends_have_heard_of_the_epoch() {
     // It asks to join, and hears nothing from then on: all that its predecessor has to send may be nothing.
     world.life(2).runs = true;
     let epoch = world.status().epoch;
-    let report = ShardReport { shard: 0, epoch, copied: true, restored: false, inherited: false };
-    world.table.handle_heartbeat(NodeId(2), 1, &[report], world.now);
+    let report = ShardReport { shard: 0, epoch, copied: true, restored: false, inherited: false, silent: 0 };
+    world.table.handle_heartbeat(NodeId(2), 1, false, &[report], world.now);
     world.life(2).runs = false;
     world.run(HEARTBEAT * 4);
     assert_eq!((world.members(), world.status().joining), (vec![0, 1, 2], Some(2)));
@@ -365,4 +372,94 @@ fn a_planned_leave_is_acted_on_at_once_and_late_heartbeats_do_not_undo_it() {
     world.restart(0, false);
     world.run(HEARTBEAT * 3);
     assert_eq!(world.members(), [1, 2, 0]);
+}
+
+#[test]
+fn whoever_is_out_of_its_peers_reach_is_out_until_they_hear_each_other() {
+    // Of each node whom it does not hear: node 1 is cut off, in both directions or in one.
+    for (at, silent) in [[0b010, 0b101, 0b010], [0b010, 0, 0b010], [0, 0b101, 0]].into_iter().enumerate() {
+        let mut world = World::formed(false);
+        let start = world.now;
+        // The first that says something says it of the wrong one.
+        world.life(0).silent = silent[0];
+        world.run(HEARTBEAT);
+        (0..3).for_each(|node| world.life(node).silent = silent[usize::from(node)]);
+        while world.members().len() == 3 {
+            world.run(HEARTBEAT);
+        }
+        assert!(world.now.since(start) <= HEARTBEAT * 6, "case {at}: {:?}", world.now.since(start));
+        world.run(HEARTBEAT * 6);
+        assert_eq!(world.members(), [0, 2], "case {at}");
+        assert_eq!(
+            world.told(1).1,
+            [0, 2],
+            "case {at}: it has heard that it is out, and forgets what it has"
+        );
+        (0..3).for_each(|node| world.life(node).silent = 0);
+        world.run(HEARTBEAT * 3);
+        assert_eq!((world.members(), world.status().joining), (vec![0, 2, 1], None), "case {at}");
+    }
+}
+
+#[test]
+fn of_two_that_do_not_hear_each_other_the_one_with_all_records_stays() {
+    let mut world = World::formed(false);
+    world.kill(&[1, 2]);
+    world.run(DETECTION * 2);
+    world.life(0).copies = true;
+    world.life(2).runs = true;
+    world.run(HEARTBEAT * 2);
+    assert_eq!((world.members(), world.status().joining), (vec![0, 2], Some(2)));
+    world.life(2).silent = 0b001;
+    world.run(HEARTBEAT * 6);
+    assert_eq!((world.members(), world.status().state), (vec![0], ChainState::Serving));
+}
+
+#[test]
+fn a_silent_node_that_is_dead_concerns_nobody() {
+    let mut world = World::formed(false);
+    world.kill(&[2]);
+    world.run(DETECTION * 2);
+    world.life(0).silent = 0b100;
+    world.life(1).silent = 0b100;
+    let epoch = world.status().epoch;
+    world.run(DETECTION * 2);
+    assert_eq!((world.members(), world.status().epoch), (vec![0, 1], epoch));
+}
+
+#[test]
+fn a_node_that_hears_no_answers_is_out_soon_and_back_when_it_does() {
+    let mut world = World::formed(false);
+    let start = world.now;
+    world.life(0).deaf = true;
+    while world.members().len() == 3 {
+        world.run(HEARTBEAT);
+    }
+    assert!(world.now.since(start) <= HEARTBEAT * 4, "{:?}", world.now.since(start));
+    world.run(DETECTION * 2);
+    assert_eq!(world.members(), [1, 2], "it is not let in as long as it is deaf");
+    world.life(0).deaf = false;
+    world.run(HEARTBEAT * 3);
+    assert_eq!((world.members(), world.status().joining), (vec![1, 2, 0], None));
+}
+
+#[test]
+fn who_says_once_that_it_hears_nothing_may_hear_the_answer_to_that() {
+    let mut world = World::formed(false);
+    world.life(0).deaf = true;
+    world.run(HEARTBEAT / 10);
+    world.life(0).deaf = false;
+    world.run(DETECTION);
+    assert_eq!((world.members(), world.status().epoch), (vec![0, 1, 2], 1));
+}
+
+#[test]
+fn nodes_that_all_hear_nothing_go_on_with_what_they_have() {
+    let mut world = World::formed(false);
+    (0..3).for_each(|node| world.life(node).deaf = true);
+    world.run(DETECTION * 2);
+    assert_eq!(world.status().state, ChainState::Lost);
+    (0..3).for_each(|node| world.life(node).deaf = false);
+    world.run(HEARTBEAT * 6);
+    assert_eq!((world.members().len(), world.status().state), (3, ChainState::Serving));
 }
