@@ -20,6 +20,9 @@ pub use statistics::EmbeddedStatistics;
 
 #[cfg(feature = "service")]
 pub mod cli;
+#[cfg(all(feature = "service", any(test, fuzzing)))]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "service")]
 pub mod load;
 #[cfg(feature = "service")]

@@ -6,6 +6,8 @@
 mod codec;
 mod driver;
 mod echo;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod report;
 
 use std::io;

@@ -9,6 +9,8 @@ use redplane_protocol::mac::MacKeys;
 use redplane_protocol::{Lease, NodeId};
 
 mod apps;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod mistake;
 mod nodes;
 mod read;

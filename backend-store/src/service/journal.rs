@@ -22,6 +22,8 @@ mod changes;
 mod encode;
 mod error;
 mod folder;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod scan;
 mod storage;
 mod writer;

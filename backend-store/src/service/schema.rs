@@ -19,6 +19,8 @@ use crate::AppFactory;
 use crate::cli::Registration;
 
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;
 pub(crate) mod value;
@@ -442,13 +444,18 @@ impl SchemaFile {
         if let Err(source) = read {
             return Err(SchemaError::Unreadable { path, source });
         }
-        let file: Self = match serde_json::from_str(&text) {
-            Ok(file) => file,
-            Err(source) => return Err(SchemaError::NotASchema { path, source }),
-        };
-        match file.check() {
-            Ok(()) => Ok(file),
-            Err(reason) => Err(SchemaError::Illegal { path, reason }),
-        }
+        Self::parse(&path, &text)
+    }
+
+    /// Reads what `cargo build` emitted out of `text`, which came from the file at `path`.
+    ///
+    /// # Errors
+    /// If it is none, or contradicts itself or the limits of the protocol.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, SchemaError> {
+        let path = || path.to_path_buf();
+        let file: Self =
+            serde_json::from_str(text).map_err(|source| SchemaError::NotASchema { path: path(), source })?;
+        file.check().map_err(|reason| SchemaError::Illegal { path: path(), reason })?;
+        Ok(file)
     }
 }

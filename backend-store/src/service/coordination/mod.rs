@@ -27,6 +27,8 @@
 mod client;
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod place;
 mod roster;
 mod server;

@@ -36,18 +36,28 @@ pub(crate) fn read(path: &Path) -> Result<Option<TableRecord>, CoordinationError
         return Err(corrupt(path, format!("its {len} bytes are more than {STATE_LEN_MAX}")));
     }
     let bytes = fs::read(path).map_err(failed)?;
-    let file: StateFile = serde_json::from_slice(&bytes).map_err(|why| corrupt(path, why.to_string()))?;
+    parse(&bytes).map(Some).map_err(|why| corrupt(path, why))
+}
+
+/// Reads the file's content; says why it is not what [`to_bytes`] writes.
+pub(super) fn parse(bytes: &[u8]) -> Result<TableRecord, String> {
+    let file: StateFile = serde_json::from_slice(bytes).map_err(|why| why.to_string())?;
     if file.format != FORMAT {
-        return Err(corrupt(path, format!("its format is {}, not {FORMAT}", file.format)));
+        return Err(format!("its format is {}, not {FORMAT}", file.format));
     }
-    let found = checksum(&file.table).map_err(|why| corrupt(path, why.to_string()))?;
+    let found = checksum(&file.table).map_err(|why| why.to_string())?;
     if file.checksum != found {
-        return Err(corrupt(
-            path,
-            format!("its checksum is {:08x}, its content's {found:08x}", file.checksum),
-        ));
+        return Err(format!("its checksum is {:08x}, its content's {found:08x}", file.checksum));
     }
-    Ok(Some(file.table))
+    Ok(file.table)
+}
+
+/// The file's content.
+pub(super) fn to_bytes(table: TableRecord) -> Result<Vec<u8>, serde_json::Error> {
+    let file = StateFile { format: FORMAT, checksum: checksum(&table)?, table };
+    let mut bytes = serde_json::to_vec_pretty(&file)?;
+    bytes.push(b'\n');
+    Ok(bytes)
 }
 
 /// Replaces the file, so that after a loss of power there is the old one or the new one, and it is the new one as soon as
@@ -55,11 +65,9 @@ pub(crate) fn read(path: &Path) -> Result<Option<TableRecord>, CoordinationError
 pub(crate) fn write(path: &Path, table: TableRecord) -> Result<(), CoordinationError> {
     let failed = |source| CoordinationError::StateUnwritable { path: path.to_owned(), source };
     let attempt = || {
-        let file = StateFile { format: FORMAT, checksum: checksum(&table)?, table };
         let temporary = temporary(path);
         let mut out = File::create(&temporary)?;
-        out.write_all(&serde_json::to_vec_pretty(&file)?)?;
-        out.write_all(b"\n")?;
+        out.write_all(&to_bytes(table)?)?;
         out.sync_all()?;
         fs::rename(&temporary, path)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());

@@ -188,6 +188,8 @@ impl Table {
             && before != incarnation
         {
             self.retire(node, before);
+            self.alive.remove(&node);
+            self.heard.remove(&node);
             self.note_death(now, now);
         }
         if yields {

@@ -153,6 +153,11 @@ impl Dialect {
         Self { cluster: config.cluster.clone(), keys: config.mac_keys() }
     }
 
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of(cluster: &str, keys: Option<MacKeys>) -> Self {
+        Self { cluster: cluster.to_owned(), keys }
+    }
+
     /// Reads a datagram.
     pub(crate) fn parse(&self, bytes: &[u8]) -> Result<Message, WireError> {
         if bytes.len() > DATAGRAM_LEN_MAX {
@@ -198,8 +203,7 @@ mod tests {
     use crate::ChainState;
 
     fn lab(key: Option<u8>) -> Dialect {
-        let keys = key.map(|key| MacKeys::new([key; 16], None));
-        Dialect { cluster: "lab".to_owned(), keys }
+        Dialect::of("lab", key.map(|key| MacKeys::new([key; 16], None)))
     }
 
     #[test]
@@ -283,10 +287,7 @@ mod tests {
         let question = Message::Question { token: 1, ask: Ask::Reset { shard: 0 }, padding: String::new() };
         let bytes = lab(None).to_bytes(question).unwrap();
         assert!(lab(None).parse(&bytes).is_ok());
-        assert!(matches!(
-            Dialect { cluster: "bal".to_owned(), keys: None }.parse(&bytes),
-            Err(WireError::OtherCluster)
-        ));
+        assert!(matches!(Dialect::of("bal", None).parse(&bytes), Err(WireError::OtherCluster)));
         for len in 0..bytes.len() {
             assert!(matches!(lab(None).parse(&bytes[..len]), Err(WireError::Malformed(_))), "cut at {len}");
         }

@@ -40,10 +40,10 @@ const WITNESS_LEN: u64 = 2 * WITNESS_PLACE_LEN;
 const IDENTITY_LEN_MAX: u64 = 64 * 1024;
 
 #[derive(Serialize, Deserialize, PartialEq, Eq, Debug)]
-struct Identity {
-    format: u32,
-    cluster: String,
-    node: u16,
+pub(super) struct Identity {
+    pub(super) format: u32,
+    pub(super) cluster: String,
+    pub(super) node: u16,
 }
 
 /// An open folder. Nobody else has it as long as this value lives.
@@ -176,9 +176,16 @@ fn lock(path: &Path) -> Result<File, JournalError> {
 }
 
 /// One line of JSON, and a line with its checksum.
-fn identity_text(identity: &Identity) -> Vec<u8> {
+pub(super) fn identity_text(identity: &Identity) -> Vec<u8> {
     let json = serde_json::to_string(identity).unwrap_or_default();
     format!("{json}\n{:016x}\n", xxh3_64(json.as_bytes())).into_bytes()
+}
+
+/// Whose folder it is; `None` if the bytes are not those of [`identity_text`].
+pub(super) fn identity_from(bytes: &[u8]) -> Option<Identity> {
+    let json = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let identity = serde_json::from_slice::<Identity>(json).ok();
+    identity.filter(|identity| identity_text(identity) == bytes)
 }
 
 fn check_identity(path: &Path, cluster: &str, node: NodeId) -> Result<(), JournalError> {
@@ -186,9 +193,7 @@ fn check_identity(path: &Path, cluster: &str, node: NodeId) -> Result<(), Journa
     let read = File::open(path.join(IDENTITY))
         .and_then(|file| file.take(IDENTITY_LEN_MAX).read_to_end(&mut bytes).map(drop));
     read.map_err(failing(path, "read file `identity`"))?;
-    let json = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let identity = serde_json::from_slice::<Identity>(json).ok();
-    let Some(found) = identity.filter(|identity| identity_text(identity) == bytes) else {
+    let Some(found) = identity_from(&bytes) else {
         return Err(damaged(path, "the checksum of file `identity` is wrong"));
     };
     let folder = path.to_path_buf();
@@ -216,24 +221,14 @@ pub(super) struct Witness {
 
 impl Witness {
     fn create(path: &Path) -> io::Result<()> {
-        let mut bytes = vec![0; WITNESS_LEN as usize];
-        for place in 0..2 {
-            let start = (place * WITNESS_PLACE_LEN) as usize;
-            bytes[start..start + 16].copy_from_slice(&witness_bytes(0));
-        }
-        write_file(path, &bytes)
+        write_file(path, &witness_file([0; 2]))
     }
 
     fn open(path: &Path) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).write(true).open(path)?;
         let mut bytes = Vec::new();
         (&mut file).take(WITNESS_LEN + 1).read_to_end(&mut bytes)?;
-        let places = bytes.chunks(WITNESS_PLACE_LEN as usize).filter_map(|place| {
-            let number = u64::from_be_bytes(*place.first_chunk()?);
-            (place.get(..16)? == witness_bytes(number)).then_some(number)
-        });
-        let number = places.max().filter(|_| bytes.len() as u64 == WITNESS_LEN);
-        let number = number.ok_or(ErrorKind::InvalidData)?;
+        let number = witnessed(&bytes).ok_or(ErrorKind::InvalidData)?;
         Ok(Self { file, number, unsynced_since: None })
     }
 
@@ -260,6 +255,24 @@ impl Witness {
         self.unsynced_since = None;
         self.file.sync_data()
     }
+}
+
+/// The file with these numbers in its places.
+pub(super) fn witness_file(numbers: [u64; 2]) -> Vec<u8> {
+    let mut bytes = vec![0; WITNESS_LEN as usize];
+    for (place, number) in bytes.chunks_mut(WITNESS_PLACE_LEN as usize).zip(numbers) {
+        place[..16].copy_from_slice(&witness_bytes(number));
+    }
+    bytes
+}
+
+/// The later of the numbers in a file that are sound; `None` if none is, or it is not as long as it must be.
+pub(super) fn witnessed(bytes: &[u8]) -> Option<u64> {
+    let places = bytes.chunks(WITNESS_PLACE_LEN as usize).filter_map(|place| {
+        let number = u64::from_be_bytes(*place.first_chunk()?);
+        (place.get(..16)? == witness_bytes(number)).then_some(number)
+    });
+    places.max().filter(|_| bytes.len() as u64 == WITNESS_LEN)
 }
 
 fn witness_bytes(number: u64) -> [u8; 16] {

@@ -18,11 +18,11 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::storage::{NUMBER_KEY, number_of};
 
-const TAG_START: u8 = 1;
-const TAG_ITEM: u8 = 2;
-const TAG_END: u8 = 3;
-const TAG_CLEAR: u8 = 4;
-const MAGIC: [u8; 4] = *b"FJL\x03";
+pub(super) const TAG_START: u8 = 1;
+pub(super) const TAG_ITEM: u8 = 2;
+pub(super) const TAG_END: u8 = 3;
+pub(super) const TAG_CLEAR: u8 = 4;
+pub(super) const MAGIC: [u8; 4] = *b"FJL\x03";
 
 /// Bytes of an item before its key, without the tag.
 const ITEM_HEADER_LEN: usize = 1 + 1 + 8 + 2 + 4 + 4;
@@ -40,7 +40,7 @@ pub(super) enum ScanError {
 
 /// What follows the last sound batch of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rest {
+pub(super) enum Rest {
     /// Nothing, or zeros.
     Unused,
     /// Something that is no batch.
@@ -48,11 +48,11 @@ enum Rest {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Scan {
-    sound_len: u64,
-    rest: Rest,
+pub(super) struct Scan {
+    pub(super) sound_len: u64,
+    pub(super) rest: Rest,
     /// Number of the last group in it.
-    number: Option<u64>,
+    pub(super) number: Option<u64>,
 }
 
 /// Reads all write-ahead files in `folder`. `acknowledged` is the last group that was.
@@ -99,7 +99,8 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
-fn scan(source: impl Read, len: u64) -> io::Result<Scan> {
+/// Reads one file of `len` bytes.
+pub(super) fn scan(source: impl Read, len: u64) -> io::Result<Scan> {
     let mut reader = Reader { source: BufReader::new(source), left: len, hash: Xxh3::new(), number: None };
     let mut scan = Scan { sound_len: 0, rest: Rest::Unused, number: None };
     loop {

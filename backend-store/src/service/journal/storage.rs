@@ -354,7 +354,7 @@ impl Group {
 }
 
 impl ShardMeta {
-    fn to_bytes(self) -> Vec<u8> {
+    pub(super) fn to_bytes(self) -> Vec<u8> {
         let mut bytes = self.generation.0.to_be_bytes().to_vec();
         bytes.extend(self.epoch.to_be_bytes());
         bytes.push(self.complete.into());
@@ -364,7 +364,7 @@ impl ShardMeta {
         bytes
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let (generation, rest) = bytes.split_first_chunk()?;
         let (epoch, rest) = rest.split_first_chunk()?;
         let (complete, rest) = rest.split_first()?;
@@ -444,7 +444,7 @@ fn record_prefix(shard: u16, life: u32) -> [u8; PREFIX_LEN] {
     [TAG_RECORD, high, low, a, b, c, d]
 }
 
-fn read_record(key: &[u8], value: &[u8]) -> Result<(u64, (RecordKey, Record)), String> {
+pub(super) fn read_record(key: &[u8], value: &[u8]) -> Result<(u64, (RecordKey, Record)), String> {
     let name = || {
         let (app, key) = key.get(PREFIX_LEN..).and_then(<[u8]>::split_first_chunk)?;
         RecordKey::new(u16::from_be_bytes(*app), key)

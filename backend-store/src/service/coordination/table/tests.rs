@@ -463,3 +463,16 @@ fn nodes_that_all_hear_nothing_go_on_with_what_they_have() {
     world.run(HEARTBEAT * 6);
     assert_eq!((world.members().len(), world.status().state), (3, ChainState::Serving));
 }
+
+#[test]
+fn a_life_that_hears_nothing_ends_the_one_before_it_at_once() {
+    let mut world = World::formed(false);
+    assert_eq!(world.table.configurations_for(NodeId(1), 1).count(), 1);
+    world.restart(1, false);
+    world.table.handle_heartbeat(NodeId(1), 2, true, &[], world.now);
+    assert_eq!(world.table.configurations_for(NodeId(1), 1).count(), 0);
+    assert_eq!(world.table.poll_timeout().map(|due| due > world.now), Some(true));
+    world.life(1).deaf = true;
+    world.run(HEARTBEAT * 2);
+    assert_eq!(world.members(), [0, 2]);
+}

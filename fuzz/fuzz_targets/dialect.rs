@@ -1,0 +1,6 @@
+//! Datagrams of the coordination.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| backend_store::fuzzing::dialect(bytes));
