@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use backend_store::service::journal::{Changes, Journal, record_to_bytes};
+use backend_store::service::journal::{Changes, Journal};
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use redplane_protocol::{NodeId, Owner, Record, RecordKey, Serial, SwitchIdentity, Version};
@@ -57,7 +57,7 @@ impl Source {
             companions: vec![name(KEYS)],
         };
         self.bytes.clear();
-        record_to_bytes(&key, &record, &mut self.bytes);
+        record.encode(&key, &mut self.bytes);
         changes.put(&key, &self.bytes);
     }
 }

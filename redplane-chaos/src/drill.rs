@@ -8,7 +8,7 @@ use redplane_sdk::net::Random;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::clock::Clock;
-use crate::cluster::{Cluster, Coordinator, Plan};
+use crate::cluster::{Admission, Cluster, Coordinator, Plan};
 use crate::fault::{self, Fault};
 use crate::load::{self, Load, LoadPlan, Sockets};
 use crate::report::{OUTAGE_BEYOND_DETECTION, Report, Strike};
@@ -74,6 +74,34 @@ pub struct Options {
     pub store: PathBuf,
 }
 
+impl Options {
+    /// The cluster that they ask for.
+    pub(crate) fn plan(&self, sockets: &Sockets, admission: Option<Admission>) -> Plan {
+        Plan {
+            nodes: NODES,
+            shards: self.shards,
+            coordinator: self.coordinator,
+            detection: self.detection,
+            durable: self.durable,
+            switches: sockets.addresses.clone(),
+            admission,
+            store: self.store.clone(),
+        }
+    }
+
+    /// The load on it.
+    pub(crate) fn load(&self, cluster: &Cluster, flood: u64) -> LoadPlan {
+        LoadPlan {
+            keys: self.keys,
+            window: self.window,
+            rate: self.rate,
+            seed: self.seed,
+            requests: cluster.requests(),
+            flood,
+        }
+    }
+}
+
 /// Runs a drill with its files in `folder`; each fault is told to `tell` once it is over.
 ///
 /// # Errors
@@ -81,26 +109,9 @@ pub struct Options {
 pub async fn run(options: &Options, folder: &Path, tell: &mut dyn FnMut(&str)) -> anyhow::Result<Report> {
     let clock = Clock::start();
     let sockets = Sockets::bind(SWITCHES)?;
-    let plan = Plan {
-        nodes: NODES,
-        shards: options.shards,
-        coordinator: options.coordinator,
-        detection: options.detection,
-        durable: options.durable,
-        switches: sockets.addresses.clone(),
-        admission: None,
-        store: options.store.clone(),
-    };
-    let cluster = Cluster::start(plan, folder).await.context("the cluster does not start")?;
-    let load_plan = LoadPlan {
-        keys: options.keys,
-        window: options.window,
-        rate: options.rate,
-        seed: options.seed,
-        requests: cluster.requests(),
-        flood: 0,
-    };
-    let load = Load::start(&load_plan, sockets, clock)?;
+    let cluster =
+        Cluster::start(options.plan(&sockets, None), folder).await.context("the cluster does not start")?;
+    let load = Load::start(&options.load(&cluster, 0), sockets, clock)?;
     let began = clock.micros();
     let mut drill =
         Drill { options, cluster, load, clock, random: Random::new(!options.seed), strikes: Vec::new() };

@@ -15,9 +15,9 @@ use tokio::time::sleep;
 
 use crate::app::tally;
 use crate::clock::Clock;
-use crate::cluster::{Admission, Cluster, Plan};
-use crate::drill::{NODES, Options, SWITCHES, WARM_UP};
-use crate::load::{Load, LoadPlan, Sockets};
+use crate::cluster::{Admission, Cluster};
+use crate::drill::{Options, SWITCHES, WARM_UP};
+use crate::load::{Load, Sockets};
 use crate::log::Log;
 use crate::verdict::{self, Verdict};
 
@@ -109,25 +109,9 @@ impl FloodReport {
 pub async fn run(options: &Options, per_switch: u32, folder: &Path) -> anyhow::Result<FloodReport> {
     let clock = Clock::start();
     let sockets = Sockets::bind(SWITCHES)?;
-    let plan = Plan {
-        nodes: NODES,
-        shards: options.shards,
-        coordinator: options.coordinator,
-        detection: options.detection,
-        durable: options.durable,
-        switches: sockets.addresses.clone(),
-        admission: Some(Admission { per_switch }),
-        store: options.store.clone(),
-    };
+    let plan = options.plan(&sockets, Some(Admission { per_switch }));
     let cluster = Cluster::start(plan, folder).await.context("the cluster does not start")?;
-    let load_plan = LoadPlan {
-        keys: options.keys,
-        window: options.window,
-        rate: options.rate,
-        seed: options.seed,
-        requests: cluster.requests(),
-        flood: u64::from(per_switch) * TIMES,
-    };
+    let load_plan = options.load(&cluster, u64::from(per_switch) * TIMES);
     let load = Load::start(&load_plan, sockets, clock)?;
     sleep(WARM_UP).await;
     let before = cluster.resident_bytes()?;

@@ -320,6 +320,13 @@ impl Envelope {
         write_record_count(records, out);
     }
 
+    /// A request that goes on to the head.
+    pub(crate) fn forwarded(self, from: SocketAddrV4, request: &[u8], out: &mut Vec<u8>) {
+        self.begin(KIND_FORWARDED, 0, out);
+        write_addressed(from, request.len(), out);
+        out.extend_from_slice(request);
+    }
+
     fn begin(self, kind: u8, number: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(&[CHAIN_VERSION, kind]);
         out.extend_from_slice(&self.shard.to_be_bytes());
@@ -395,11 +402,7 @@ impl ChainMessage {
             }
             Content::Confirmed { confirm } => envelope.begin(KIND_CONFIRMED, *confirm, out),
             Content::Copied { portion } => envelope.begin(KIND_COPIED, *portion, out),
-            Content::Forwarded { from, bytes } => {
-                envelope.begin(KIND_FORWARDED, 0, out);
-                write_addressed(*from, bytes.len(), out);
-                out.extend_from_slice(bytes);
-            }
+            Content::Forwarded { from, bytes } => envelope.forwarded(*from, bytes, out),
         }
     }
 }
@@ -653,6 +656,20 @@ mod tests {
             let message = ChainMessage { content, ..update() };
             assert_eq!(ChainMessage::peek_shard(&message.to_vec()), Some(1));
             assert_eq!(ChainMessage::parse(&message.to_vec()), Ok(message));
+        }
+    }
+
+    #[test]
+    fn a_record_survives_its_encoding_and_no_cut_does() {
+        let Content::Update { records, .. } = update().content else { unreachable!() };
+        for (key, record) in records {
+            let mut bytes = Vec::new();
+            record.encode(&key, &mut bytes);
+            assert!(bytes.len() <= record.encoded_len_max(&key));
+            assert_eq!(Record::decode(&bytes), Ok((key, record)));
+            for len in 0..bytes.len() {
+                assert!(Record::decode(&bytes[..len]).is_err(), "cut at {len}");
+            }
         }
     }
 

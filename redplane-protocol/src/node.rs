@@ -465,7 +465,9 @@ impl Node {
         let Some(head) = self.configuration.head().filter(|head| is_member && *head != self.id) else {
             return false;
         };
-        self.tell(head, Content::Forwarded { from, bytes: bytes.to_vec() });
+        let envelope = self.envelope();
+        envelope.forwarded(from, bytes, self.outbox.open());
+        self.outbox.close(Destination::Node(head));
         true
     }
 

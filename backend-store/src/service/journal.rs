@@ -19,7 +19,6 @@
 //! chain; what the damaged one held can still be looked at.
 
 mod changes;
-mod encode;
 mod error;
 mod folder;
 #[cfg(any(test, fuzzing))]
@@ -40,7 +39,6 @@ use std::path::{Path, PathBuf};
 use redplane_protocol::{NodeId, Record, RecordKey, Serial};
 
 pub use changes::Changes;
-pub use encode::{RecordDecodeError, record_from_bytes, record_to_bytes};
 pub use error::{Damage, JournalError, JournalFailure};
 pub use writer::{Done, Full, OnFailure, QUEUE_APPENDS_MAX, QUEUE_BYTES_MAX};
 
@@ -222,7 +220,7 @@ impl Journal {
             changes.set_epoch(restored.epoch);
             for (key, record) in part {
                 bytes.clear();
-                record_to_bytes(key, record, &mut bytes);
+                record.encode(key, &mut bytes);
                 changes.put(key, &bytes);
             }
             let is_last = part.is_empty();

@@ -31,7 +31,7 @@ impl Changes {
         Self { bytes: Vec::new(), count: 0, generation: None, epoch: None }
     }
 
-    /// Writes a record, given as [`record_to_bytes`](super::record_to_bytes) encodes it.
+    /// Writes a record, given as [`Record::encode`](redplane_protocol::Record::encode) writes it.
     ///
     /// # Panics
     /// If it has 4 GiB or more: no record has.

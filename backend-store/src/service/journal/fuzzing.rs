@@ -1,10 +1,9 @@
 //! Whatever lies in the files: what was written so is found, and nothing else.
 
-use redplane_protocol::{RecordKey, Serial};
+use redplane_protocol::{Record, RecordKey, Serial};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::changes::Changes;
-use super::encode::{record_from_bytes, record_to_bytes};
 use super::folder::{Identity, identity_from, identity_text, witness_file, witnessed};
 use super::scan::{MAGIC, Rest, Scan, TAG_CLEAR, TAG_END, TAG_ITEM, TAG_START, scan};
 use super::storage::{NUMBER_KEY, ShardMeta, number_of, read_record, seal};
@@ -145,14 +144,14 @@ fn values(input: &mut Input<'_>) {
         assert_eq!(ShardMeta::parse(&meta.to_bytes()), Some(meta));
     }
     let (at, change) = (usize::from(input.byte()), input.byte());
-    let Ok((name, record)) = record_from_bytes(input.0) else { return };
+    let Ok((name, record)) = Record::decode(input.0) else { return };
     let mut key = vec![2, 0, 0, 0, 0, 0, 0];
     key.extend(name.app().to_be_bytes());
     key.extend(name.key());
     let (mut value, checksum) = seal(&key, input.0);
     assert_eq!(read_record(&key, &value), Ok((checksum, (name, record.clone()))));
     let mut again = Vec::new();
-    record_to_bytes(&name, &record, &mut again);
+    record.encode(&name, &mut again);
     assert_eq!(again, input.0);
     if let Some(byte) = value.get_mut(at).filter(|_| change != 0) {
         *byte ^= change;

@@ -22,7 +22,6 @@ use redplane_protocol::{Record, RecordKey, Serial};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::changes::Changes;
-use super::encode::record_from_bytes;
 
 /// Key of the number of the last group.
 pub(super) const NUMBER_KEY: &[u8] = &[0];
@@ -452,7 +451,7 @@ pub(super) fn read_record(key: &[u8], value: &[u8]) -> Result<(u64, (RecordKey, 
     let Some(name) = name() else { return Err(format!("the key {key:?} is not of a record")) };
     let (bytes, checksum) = unseal_with_checksum(key, value)
         .ok_or_else(|| format!("the checksum of record {name:?} is wrong"))?;
-    match record_from_bytes(bytes) {
+    match Record::decode(bytes) {
         Ok((found, record)) if found == name => Ok((checksum, (found, record))),
         Ok((found, _)) => Err(format!("record {found:?} lies under the key of {name:?}")),
         Err(error) => Err(format!("record {name:?} cannot be read: {error}")),

@@ -43,7 +43,7 @@ fn record(value: u64) -> Record {
 
 fn put(changes: &mut Changes, key: &RecordKey, record: &Record) {
     let mut bytes = Vec::new();
-    record_to_bytes(key, record, &mut bytes);
+    record.encode(key, &mut bytes);
     changes.put(key, &bytes);
 }
 

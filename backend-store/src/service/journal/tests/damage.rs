@@ -292,7 +292,7 @@ fn what_the_engine_loses_or_brings_back_is_found() {
         ("record of former times", |keyspace| {
             let (key, value) = nth(keyspace, &[2, 0, 1], 7);
             let mut old = Vec::new();
-            record_to_bytes(&super::key(7), &record(3), &mut old);
+            record(3).encode(&super::key(7), &mut old);
             let (old, _) = storage::seal(&key, &old);
             assert_ne!(old[..], value[..]);
             keyspace.insert(key, old).unwrap();
