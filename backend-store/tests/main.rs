@@ -9,4 +9,6 @@ mod coordination;
 #[cfg(feature = "etcd")]
 mod etcd;
 mod failures;
+#[cfg(feature = "service")]
+mod rolling;
 mod switch;

@@ -12,6 +12,9 @@ use crate::load::{self, BenchArguments, Report};
 use crate::service::config::Config;
 use crate::service::schema::AppSet;
 
+/// Requests under way at once if nothing is said: enough that neither end waits for the other.
+const WINDOW: usize = 1024;
+
 /// What the load is. It acts as one of the configured switches and makes records of its own, so a store that is in use
 /// is no place for it.
 #[derive(Debug, clap::Args)]
@@ -31,9 +34,9 @@ pub(super) struct Arguments {
     /// Keys that are kept busy.
     #[arg(long, default_value_t = 100_000)]
     keys: usize,
-    /// Requests under way at once, at most.
-    #[arg(long, default_value_t = 1024)]
-    window: usize,
+    /// Requests under way at once, at most; one per key at most. By default 1024, or as many as there are keys.
+    #[arg(long)]
+    window: Option<usize>,
     /// Requests per second, at even distances, whatever the answers do; without it the window is kept full.
     #[arg(long)]
     rate: Option<u64>,
@@ -96,7 +99,7 @@ fn load_arguments(arguments: &Arguments, config: &Config) -> Result<BenchArgumen
         local: address.ip,
         threads: arguments.threads,
         keys: arguments.keys,
-        window: arguments.window,
+        window: arguments.window.unwrap_or(WINDOW.min(arguments.keys)),
         rate: arguments.rate,
         duration: Duration::from_secs(arguments.seconds),
         key_len: schema.key_len.into(),
