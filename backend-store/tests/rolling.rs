@@ -45,7 +45,10 @@ impl Drop for Process {
 }
 
 fn schema(version: usize) -> Value {
-    let field = |name: &str, offset: u16, bytes: u16| json!({ "name": name, "type": "u128", "offset": offset, "bytes": bytes, "bits": bytes * 8 });
+    let field = |name: &str, offset: u16, bytes: u16| {
+        let bits = bytes * 8;
+        json!({ "name": name, "type": "u128", "offset": offset, "bytes": bytes, "bits": bits })
+    };
     let mut fields = vec![field("first", 0, VALUES[0])];
     if version > 0 {
         fields.push(field("added", VALUES[0], VALUES[1] - VALUES[0]));
