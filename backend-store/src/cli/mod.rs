@@ -1,5 +1,6 @@
 //! The command line of a store, for whoever links apps into it.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -150,7 +151,13 @@ enum Failure {
 /// registration.
 #[must_use]
 pub fn main(apps: Vec<Registration>) -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    main_from(std::env::args_os(), apps)
+}
+
+/// As [`main`], with these arguments; the first one is the program's name.
+#[must_use]
+pub fn main_from(arguments: impl IntoIterator<Item = OsString>, apps: Vec<Registration>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are answers; everything else is wrong usage.

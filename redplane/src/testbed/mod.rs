@@ -1,0 +1,297 @@
+//! A network on one machine: hosts, ECMP routers, switches and a store, each in a network namespace, with the kernel's own
+//! TCP at the ends; and what can happen to it.
+
+mod command;
+pub mod namespace;
+pub mod network;
+mod process;
+mod store;
+pub mod topology;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+
+use crate::program::Emitted;
+use crate::switch::config::{PortFile, RouteFile, StoreFile, SwitchFile};
+pub use command::{Command, run};
+use network::{Network, PORTS, Peer, mac, peer_mac, store_address, switch_address};
+pub use process::Process;
+use process::LOOK_AGAIN;
+use store::Store;
+use topology::{DataPlane, Topology};
+
+/// How long a switch may take to start.
+const STARTS_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long it may take to stop.
+const STOPS_WITHIN: Duration = Duration::from_secs(5);
+
+/// A running testbed. All of it goes when this is dropped.
+#[derive(Debug)]
+pub struct Testbed {
+    topology: Topology,
+    network: Network,
+    folder: PathBuf,
+    program: PathBuf,
+    store: Store,
+    switches: Vec<Option<Process>>,
+    /// Which switches the routers send to.
+    usable: Vec<bool>,
+}
+
+impl Testbed {
+    /// Builds the network and starts everything in it, in the place of what is left of an earlier one. `program` is a
+    /// command that was built with [`crate::cli::main`] and knows the app.
+    ///
+    /// # Errors
+    /// If a part does not start; nothing is left then.
+    pub fn start(topology: Topology, program: &Path, emitted: Emitted) -> anyhow::Result<Self> {
+        let network = Network::of(&topology);
+        network.remove()?;
+        let folder = topology.folder();
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let count = usize::from(topology.switches);
+        let store = Store::new(&topology, &folder, program, emitted)?;
+        let mut testbed = Testbed {
+            network,
+            folder,
+            program: program.to_owned(),
+            store,
+            switches: (0..count).map(|_| None).collect(),
+            usable: vec![true; count],
+            topology,
+        };
+        testbed.network.build(&testbed.topology)?;
+        testbed.store.start(&testbed.network.store)?;
+        for switch in 0..count {
+            testbed.start_switch(switch)?;
+        }
+        Ok(testbed)
+    }
+
+    /// What it is made of.
+    #[must_use]
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// Its namespaces.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Where its files and logs are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Kills a switch (SIGKILL), as if its power went: its cables go dark, and the routers, which see that, use the others.
+    ///
+    /// # Errors
+    /// If it is not running.
+    pub fn kill_switch(&mut self, switch: usize) -> anyhow::Result<()> {
+        let process = self.switches[switch].take();
+        let mut process = process.with_context(|| format!("switch {} is not running", switch + 1))?;
+        process.kill();
+        self.network.set_links(switch, None, false)?;
+        self.set_usable(switch, false)
+    }
+
+    /// Starts a switch that is not running, empty; the routers use it once it is up.
+    ///
+    /// # Errors
+    /// If it runs, or does not start.
+    pub fn restart_switch(&mut self, switch: usize) -> anyhow::Result<()> {
+        ensure!(self.switches[switch].is_none(), "switch {} is running", switch + 1);
+        self.network.set_links(switch, None, true)?;
+        self.start_switch(switch)?;
+        self.set_usable(switch, true)
+    }
+
+    /// Takes a switch out of service: the routers stop sending to it, then it gives its leases back and ends. Its cables stay
+    /// up, so that what is under way arrives.
+    ///
+    /// # Errors
+    /// If it is not running, or does not end.
+    pub fn drain_switch(&mut self, switch: usize) -> anyhow::Result<()> {
+        self.set_usable(switch, false)?;
+        let process = self.switches[switch].take();
+        let mut process = process.with_context(|| format!("switch {} is not running", switch + 1))?;
+        let status = process.terminate(STOPS_WITHIN)?;
+        ensure!(status.success(), "switch {} ended with {status}: see {}", switch + 1, self.log(switch).display());
+        Ok(())
+    }
+
+    /// Takes a cable of a switch down or up; both ends see it. The routers use the switch while all its cables are up.
+    ///
+    /// # Errors
+    /// If there is no such port.
+    pub fn set_link(&mut self, switch: usize, port: &str, up: bool) -> anyhow::Result<()> {
+        self.network.set_links(switch, Some(port), up)?;
+        self.set_usable(switch, up)
+    }
+
+    /// Kills a node of the store (SIGKILL). Switches that sent to it send to another one from now on.
+    ///
+    /// # Errors
+    /// If it is not running, or it was the last one.
+    pub fn kill_store_node(&mut self, node: u8) -> anyhow::Result<()> {
+        self.store.kill(node)?;
+        let contact = self.store.contact()?;
+        for switch in 0..self.switches.len() {
+            if self.switches[switch].is_some() {
+                self.set_store(switch, contact)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a node of the store that is not running.
+    ///
+    /// # Errors
+    /// If it runs, or does not start.
+    pub fn restart_store_node(&mut self, node: u8) -> anyhow::Result<()> {
+        self.store.start_node(&self.network.store, node)
+    }
+
+    /// Whether every process that should run does.
+    ///
+    /// # Errors
+    /// The first one that ended by itself, with its log.
+    pub fn check(&mut self) -> anyhow::Result<()> {
+        for (index, switch) in self.switches.iter_mut().enumerate() {
+            if switch.as_mut().is_some_and(Process::has_ended) {
+                bail!("switch {} ended by itself: see its log in {}", index + 1, self.folder.display());
+            }
+        }
+        self.store.check()
+    }
+
+    /// What a software switch counted.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub fn count(&self, switch: usize) -> anyhow::Result<serde_json::Value> {
+        self.order(switch, &serde_json::json!({ "order": "count" }))
+    }
+
+    /// The process of a switch, if it is running.
+    #[must_use]
+    pub fn switch(&self, switch: usize) -> Option<&Process> {
+        self.switches[switch].as_ref()
+    }
+
+    fn set_usable(&mut self, switch: usize, usable: bool) -> anyhow::Result<()> {
+        self.usable[switch] = usable;
+        self.network.route(&self.usable)
+    }
+
+    fn set_store(&self, switch: usize, node: u8) -> anyhow::Result<()> {
+        let (address, mac) = (store_address(node), peer_mac(switch, 3));
+        for shard in 0..store::SHARDS {
+            let order = serde_json::json!({
+                "order": "set_store", "shard": shard, "address": address, "mac": mac, "port": 3,
+            });
+            self.order(switch, &order)?;
+        }
+        Ok(())
+    }
+
+    fn control(&self, switch: usize) -> PathBuf {
+        self.folder.join(format!("s{}.sock", switch + 1))
+    }
+
+    fn log(&self, switch: usize) -> PathBuf {
+        self.folder.join(format!("s{}.log", switch + 1))
+    }
+
+    fn order(&self, switch: usize, order: &serde_json::Value) -> anyhow::Result<serde_json::Value> {
+        use std::io::{BufRead, BufReader, Write};
+        let path = self.control(switch);
+        let what = || format!("switch {} does not answer at {}", switch + 1, path.display());
+        let mut stream = std::os::unix::net::UnixStream::connect(&path).with_context(what)?;
+        stream.set_read_timeout(Some(STOPS_WITHIN))?;
+        stream.write_all(format!("{order}\n").as_bytes())?;
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).with_context(what)?;
+        let answer: serde_json::Value = serde_json::from_str(&line).with_context(what)?;
+        match answer.get("error") {
+            Some(error) => bail!("switch {}: {error}", switch + 1),
+            None => Ok(answer),
+        }
+    }
+
+    fn start_switch(&mut self, switch: usize) -> anyhow::Result<()> {
+        match self.topology.data_plane {
+            DataPlane::Software => self.start_software(switch),
+            DataPlane::Bmv2 => bail!("BMv2 is not there yet"),
+        }
+    }
+
+    fn start_software(&mut self, switch: usize) -> anyhow::Result<()> {
+        let path = self.folder.join(format!("s{}.toml", switch + 1));
+        std::fs::write(&path, toml::to_string(&self.switch_file(switch)?)?)?;
+        // The socket of an earlier one would answer nobody.
+        let _ = std::fs::remove_file(self.control(switch));
+        let mut command = self.network.switches[switch].command(&self.program);
+        command.arg("switch").arg("--config").arg(&path);
+        let mut process = Process::start(&mut command, &self.log(switch))?;
+        let end = Instant::now() + STARTS_WITHIN;
+        while self.count(switch).is_err() {
+            let log = self.log(switch);
+            ensure!(!process.has_ended(), "switch {} did not start: see {}", switch + 1, log.display());
+            ensure!(Instant::now() < end, "switch {} is not up after {STARTS_WITHIN:?}", switch + 1);
+            std::thread::sleep(LOOK_AGAIN);
+        }
+        self.switches[switch] = Some(process);
+        Ok(())
+    }
+
+    fn switch_file(&self, switch: usize) -> anyhow::Result<SwitchFile> {
+        let topology = &self.topology;
+        let port = |port: &network::Port| PortFile {
+            number: port.number,
+            interface: port.interface.to_owned(),
+            tap: false,
+            store_facing: port.peer == Peer::Store,
+        };
+        let route = |prefix: &str, port: u16| RouteFile {
+            prefix: prefix.to_owned(),
+            port,
+            source: mac(switch, port),
+            destination: peer_mac(switch, port),
+        };
+        let store = StoreFile {
+            address: store_address(self.store.contact()?),
+            mac: peer_mac(switch, 3),
+            port: 3,
+        };
+        Ok(SwitchFile {
+            app: topology.app.clone(),
+            id: switch as u16 + 1,
+            address: switch_address(switch),
+            mac: mac(switch, 3),
+            lease_ms: topology.lease_ms,
+            drift_margin_per_mille: 10,
+            control: Some(self.control(switch)),
+            port: PORTS.iter().map(port).collect(),
+            store: vec![store; usize::from(store::SHARDS)],
+            route: vec![route(&topology.inside.network, 1), route("0.0.0.0/0", 2)],
+            tables: topology.tables.clone(),
+        })
+    }
+}
+
+impl Drop for Testbed {
+    fn drop(&mut self) {
+        self.switches.clear();
+        self.store.stop();
+        if let Err(error) = self.network.remove() {
+            tracing::error!("the testbed is not gone: {error:#}");
+        }
+    }
+}
