@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 
 use anyhow::{Context, bail};
 
@@ -112,6 +113,24 @@ impl Namespace {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name]).arg(program);
         command
+    }
+
+    /// Starts a thread within it.
+    ///
+    /// # Errors
+    /// If the namespace is not there; later, from the thread, if it cannot be entered.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        name: &str,
+        function: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+    ) -> anyhow::Result<JoinHandle<anyhow::Result<T>>> {
+        let path = self.path();
+        let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let thread = std::thread::Builder::new().name(name.to_owned());
+        Ok(thread.spawn(move || {
+            enter_network_namespace(file.as_fd())?;
+            function()
+        })?)
     }
 
     /// Runs a function within it, in a thread of its own. Sockets that it opens stay there, wherever they go.
