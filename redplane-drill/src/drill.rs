@@ -21,7 +21,7 @@ const BEGINS_WITHIN: Duration = Duration::from_millis(100);
 
 /// What is done to a switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blow {
+pub(crate) enum Blow {
     /// It is killed.
     Kill,
     /// It is taken out of service.
@@ -30,9 +30,11 @@ pub enum Blow {
 
 /// What a drill showed.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     /// What it was done to.
     pub system: String,
+    /// What: `kill` or `drain`.
+    pub blow: &'static str,
     /// How many blows there were.
     pub blows: u32,
     /// What became of the transfers.
@@ -55,7 +57,7 @@ pub struct Report {
 ///
 /// # Errors
 /// If a part of the system fails by itself.
-pub fn run(
+pub(crate) fn run(
     name: &str,
     system: &mut dyn System,
     load: Load,
@@ -68,7 +70,7 @@ pub fn run(
     std::thread::sleep(WARM_UP);
     let (mut blown, mut returned) = (Vec::new(), Vec::new());
     for index in 0..blows {
-        let switch = index as usize % 2;
+        let switch = system.active(index as usize)?;
         progress(index);
         blown.push(Instant::now());
         match blow {
@@ -81,15 +83,27 @@ pub fn run(
         std::thread::sleep(UP);
         system.check()?;
     }
-    Ok(report(name, load, &blown, &returned, &traffic.finish()?))
+    let seen = traffic.finish()?;
+    let blow = match blow {
+        Blow::Kill => "kill",
+        Blow::Drain => "drain",
+    };
+    Ok(report(name, blow, load, [&blown, &returned], &seen))
 }
 
-fn report(name: &str, load: Load, blown: &[Instant], returned: &[Instant], seen: &Seen) -> Report {
+fn report(
+    name: &str,
+    blow: &'static str,
+    load: Load,
+    [blown, returned]: [&[Instant]; 2],
+    seen: &Seen,
+) -> Report {
     let of = |moments: &[Instant], silences: &[Silence], usual: Duration| -> Vec<f64> {
         moments.iter().map(|moment| longest(*moment, silences, usual)).collect()
     };
     Report {
         system: name.to_owned(),
+        blow,
         blows: blown.len() as u32,
         broken: seen.transfers.broken(),
         transfers: seen.transfers.clone(),
@@ -103,14 +117,15 @@ fn report(name: &str, load: Load, blown: &[Instant], returned: &[Instant], seen:
 
 /// Milliseconds of the longest silence about a moment, beyond the flow's usual pause.
 fn longest(moment: Instant, silences: &[Silence], usual: Duration) -> f64 {
-    let about = silences.iter().filter(|silence| silence.to > moment && silence.from < moment + BEGINS_WITHIN);
+    let about =
+        silences.iter().filter(|silence| silence.to > moment && silence.from < moment + BEGINS_WITHIN);
     let longest = about.map(Silence::length).max().unwrap_or_default();
     longest.saturating_sub(usual).as_secs_f64() * 1e3
 }
 
 /// The value that this share of the values does not exceed; zero if there is none.
 #[must_use]
-pub fn quantile(values: &[f64], share: f64) -> f64 {
+pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let rank = (share * sorted.len() as f64).ceil().max(1.0) as usize - 1;

@@ -1,31 +1,61 @@
-//! `redplane-drill`: kernel TCP through switches that are killed, and the same done to what Linux has for it.
+//! `redplane-drill`: kernel TCP through switches that are killed, and the same done to what Linux has for it; and how fast
+//! the data path is.
 
+mod bench;
 mod drill;
+mod picture;
+mod report;
+mod rivals;
 mod system;
 mod traffic;
 
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use redplane::Emitted;
 use redplane::testbed::Testbed;
 use redplane::testbed::topology::{DataPlane, Topology};
 
-use drill::{Blow, Report, quantile};
+use drill::Blow;
 use traffic::Load;
 
-/// Kills switches under traffic and says what the connections saw.
+/// Kernel TCP through switches that are killed, and how fast their data path is. Needs root.
 #[derive(Parser)]
 struct Arguments {
-    /// Which data plane.
-    #[arg(long, value_enum, default_value = "software")]
-    data_plane: DataPlane,
-    /// How many kills.
+    /// The `redplane` command.
+    #[arg(long)]
+    program: PathBuf,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(subcommand)]
+    command: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Kill, and drain, switches under traffic, and say what the connections saw.
+    Drill(Drill),
+    /// Measure the data path with small packets.
+    Datapath {
+        /// Seconds of each measurement.
+        #[arg(long, default_value_t = 4)]
+        seconds: u64,
+    },
+}
+
+#[derive(clap::Args)]
+struct Drill {
+    /// Which data plane; both, if nothing is said.
+    #[arg(long, value_enum)]
+    data_plane: Option<DataPlane>,
+    /// Kills of the software switch (BMv2: two fifths of that).
     #[arg(long, default_value_t = 50)]
     kills: u32,
-    /// How many planned drains after them.
+    /// Planned drains after them.
     #[arg(long, default_value_t = 10)]
     drains: u32,
     /// Transfers at a time.
@@ -34,83 +64,151 @@ struct Arguments {
     /// Milliseconds of a lease.
     #[arg(long, default_value_t = 100)]
     lease_ms: u64,
-    /// The `redplane` command.
+    /// Do the same to nftables with keepalived, with conntrackd and without.
     #[arg(long)]
-    program: PathBuf,
-    /// As JSON.
+    rivals: bool,
+    /// Where the picture goes.
     #[arg(long)]
-    json: bool,
+    svg: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(2)
-        }
+    let arguments = Arguments::parse();
+    if let Some(missing) = missing(&["ip", "ethtool"]) {
+        println!("SKIPPED: {missing}");
+        return ExitCode::SUCCESS;
     }
+    let done = match &arguments.command {
+        What::Drill(drill) => run_drill(&arguments, drill),
+        What::Datapath { seconds } => run_datapath(&arguments, *seconds).map(|()| ExitCode::SUCCESS),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(2)
+    })
 }
 
-fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let mut topology = Topology::parse(include_str!("../../redplane/examples/nat.toml"))?;
-    topology.name = "drill".to_owned();
-    topology.data_plane = arguments.data_plane;
-    topology.lease_ms = arguments.lease_ms;
-    let load = load(arguments);
-    let emitted = redplane::Emitted {
-        schema: include_str!("../../p4-out/nat/schema.json"),
-        v1model: include_str!("../../p4-out/nat/v1model/nat.p4"),
-        entries: include_str!("../../p4-out/nat/v1model/entries.json"),
+/// What of this is not on this machine.
+fn missing(programs: &[&str]) -> Option<String> {
+    let id = Command::new("id").arg("-u").output();
+    if !id.is_ok_and(|output| output.stdout.trim_ascii() == b"0") {
+        return Some("not root: network namespaces need it".to_owned());
+    }
+    let starts = |program: &&&str| {
+        Command::new(program).arg("--help").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
     };
-    let mut testbed = Testbed::start(topology, &arguments.program, emitted).context("the testbed")?;
+    let missing: Vec<_> = programs.iter().filter(|program| !starts(program)).copied().collect();
+    (!missing.is_empty()).then(|| format!("{} not found", missing.join(", ")))
+}
+
+/// What the BMv2 data plane needs.
+const BMV2: [&str; 2] = ["p4c-bm2-ss", "simple_switch"];
+
+fn run_drill(arguments: &Arguments, drill: &Drill) -> anyhow::Result<ExitCode> {
     let mut reports = Vec::new();
-    for (blow, blows) in [(Blow::Kill, arguments.kills), (Blow::Drain, arguments.drains)] {
-        if blows > 0 {
-            let name = format!("{:?}, {blow:?}", arguments.data_plane);
-            let mut progress = |at: u32| eprintln!("{name} {}/{blows}", at + 1);
-            reports.push(drill::run(&name, &mut testbed, load, blow, blows, &mut progress)?);
+    let planes = match drill.data_plane {
+        Some(plane) => vec![plane],
+        None => vec![DataPlane::Software, DataPlane::Bmv2],
+    };
+    for plane in planes {
+        if let Some(missing) = missing(&BMV2).filter(|_| plane == DataPlane::Bmv2) {
+            println!("SKIPPED: BMv2: {missing}");
+            continue;
+        }
+        let (name, kills, load) = match plane {
+            DataPlane::Software => ("software switch", drill.kills, software_load(drill)),
+            DataPlane::Bmv2 => ("BMv2", drill.kills * 2 / 5, bmv2_load(drill)),
+        };
+        let mut testbed = testbed(&arguments.program, plane, drill.lease_ms, 2)?;
+        for (blow, blows) in [(Blow::Kill, kills), (Blow::Drain, drill.drains)] {
+            if blows > 0 {
+                reports.push(drill::run(
+                    name,
+                    &mut testbed,
+                    load,
+                    blow,
+                    blows,
+                    &mut progress(name, blow, blows),
+                )?);
+            }
+        }
+    }
+    let ours = reports.len();
+    if drill.rivals {
+        match missing(&rivals::PROGRAMS) {
+            Some(missing) => println!("SKIPPED: rivals: {missing}"),
+            None => {
+                for (name, replicates) in
+                    [("nftables, keepalived, conntrackd", true), ("nftables, keepalived", false)]
+                {
+                    let mut linux = rivals::Linux::start(replicates).context(name)?;
+                    let (kills, load) = (drill.kills, software_load(drill));
+                    let mut progress = progress(name, Blow::Kill, kills);
+                    reports.push(drill::run(name, &mut linux, load, Blow::Kill, kills, &mut progress)?);
+                }
+            }
         }
     }
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&reports)?);
     } else {
-        reports.iter().for_each(print);
+        print!("{}", report::table(&reports));
     }
-    let broken: u32 = reports.iter().map(|report| report.broken).sum();
+    if let Some(path) = &drill.svg {
+        std::fs::write(path, picture::outages(&reports)?).with_context(|| path.display().to_string())?;
+    }
+    let broken: u32 = reports[..ours].iter().map(|report| report.broken).sum();
     Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn load(arguments: &Arguments) -> Load {
-    match arguments.data_plane {
-        DataPlane::Software => Load {
-            transfers: arguments.transfers,
-            portion: 2000,
-            interval: Duration::from_millis(20),
-            duration: Duration::from_secs(5),
-            probes: 16,
-            probe_interval: Duration::from_millis(5),
-        },
-        DataPlane::Bmv2 => Load {
-            transfers: arguments.transfers,
-            portion: 400,
-            interval: Duration::from_millis(200),
-            duration: Duration::from_secs(5),
-            probes: 8,
-            probe_interval: Duration::from_millis(20),
-        },
+fn progress(name: &str, blow: Blow, blows: u32) -> impl FnMut(u32) + use<> {
+    let name = name.to_owned();
+    move |at| eprintln!("{name}: {blow:?} {} of {blows}", at + 1)
+}
+
+fn run_datapath(arguments: &Arguments, seconds: u64) -> anyhow::Result<()> {
+    let rates = bench::run(&arguments.program, seconds)?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&rates)?);
+    } else {
+        print!("{}", report::rates(&rates));
+    }
+    Ok(())
+}
+
+/// A NAT between two sides.
+fn testbed(program: &Path, plane: DataPlane, lease_ms: u64, switches: u8) -> anyhow::Result<Testbed> {
+    let mut topology = Topology::parse(include_str!("../../redplane/examples/nat.toml"))?;
+    "drill".clone_into(&mut topology.name);
+    topology.data_plane = plane;
+    topology.lease_ms = lease_ms;
+    topology.switches = switches;
+    let emitted = Emitted {
+        schema: include_str!("../../p4-out/nat/schema.json"),
+        v1model: include_str!("../../p4-out/nat/v1model/nat.p4"),
+        entries: include_str!("../../p4-out/nat/v1model/entries.json"),
+    };
+    Testbed::start(topology, program, emitted).context("the testbed")
+}
+
+fn software_load(drill: &Drill) -> Load {
+    Load {
+        transfers: drill.transfers,
+        portion: 2000,
+        interval: Duration::from_millis(20),
+        duration: Duration::from_secs(5),
+        probes: 16,
+        probe_interval: Duration::from_millis(5),
     }
 }
 
-fn print(report: &Report) {
-    println!("{}: {} blows, {:?}, broken {}", report.system, report.blows, report.transfers, report.broken);
-    for (what, values) in [
-        ("probes", &report.probe_outages_ms),
-        ("transfers", &report.transfer_outages_ms),
-        ("return, probes", &report.return_outages_ms),
-    ] {
-        let of = |share| quantile(values, share);
-        println!("  {what}: outage p50 {:.0} p99 {:.0} max {:.0} ms", of(0.5), of(0.99), of(1.0));
+/// Less, for BMv2 is a reference and not made for speed.
+fn bmv2_load(drill: &Drill) -> Load {
+    Load {
+        portion: 1000,
+        interval: Duration::from_millis(200),
+        probes: 8,
+        probe_interval: Duration::from_millis(20),
+        ..software_load(drill)
     }
-    println!("  probes lost {} of {}", report.probes_lost, report.probes_sent);
 }

@@ -6,11 +6,16 @@ use redplane::testbed::Testbed;
 use redplane::testbed::namespace::Namespace;
 
 /// Something that carries connections, and whose parts can be killed.
-pub trait System {
+pub(crate) trait System {
     /// Where the clients are, and their addresses.
     fn inside(&self) -> (&Namespace, Vec<Ipv4Addr>);
     /// Where the server is, and its address.
     fn outside(&self) -> (&Namespace, Ipv4Addr);
+    /// Which switch is to be struck in this turn: one that carries traffic.
+    ///
+    /// # Errors
+    /// If none does.
+    fn active(&self, turn: usize) -> anyhow::Result<usize>;
     /// Kills a switch.
     ///
     /// # Errors
@@ -41,6 +46,10 @@ impl System for Testbed {
     fn outside(&self) -> (&Namespace, Ipv4Addr) {
         let hosts = self.topology().outside.hosts();
         (&self.network().outside, hosts.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED))
+    }
+
+    fn active(&self, turn: usize) -> anyhow::Result<usize> {
+        Ok(turn % usize::from(self.topology().switches))
     }
 
     fn kill(&mut self, switch: usize) -> anyhow::Result<()> {

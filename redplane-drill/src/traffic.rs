@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use redplane::testbed::namespace::Namespace;
 
-pub use transfer::{Ending, Transfers};
+pub(crate) use transfer::{Ending, Transfers};
 
 /// Where the servers listen.
 const PORT: u16 = 7000;
@@ -23,7 +23,7 @@ const SILENCE_MIN: Duration = Duration::from_millis(20);
 
 /// How much there is.
 #[derive(Clone, Copy, Debug)]
-pub struct Load {
+pub(crate) struct Load {
     /// Transfers at a time; one that ends is followed by another.
     pub transfers: u32,
     /// Bytes that a transfer brings in each [`Load::interval`].
@@ -40,7 +40,7 @@ pub struct Load {
 
 /// A flow heard nothing for a while.
 #[derive(Clone, Copy, Debug)]
-pub struct Silence {
+pub(crate) struct Silence {
     /// Since when.
     pub from: Instant,
     /// Until when.
@@ -50,7 +50,7 @@ pub struct Silence {
 impl Silence {
     /// Its length.
     #[must_use]
-    pub fn length(&self) -> Duration {
+    pub(crate) fn length(&self) -> Duration {
         self.to - self.from
     }
 }
@@ -78,7 +78,7 @@ impl Listener {
 
 /// What the traffic saw.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// What became of the transfers.
     pub transfers: Transfers,
     /// Silences of transfers.
@@ -91,7 +91,7 @@ pub struct Seen {
 
 /// Traffic that is under way.
 #[derive(Debug)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     stop: Arc<AtomicBool>,
     inside: JoinHandle<anyhow::Result<Seen>>,
     outside: JoinHandle<anyhow::Result<()>>,
@@ -102,7 +102,7 @@ impl Traffic {
     ///
     /// # Errors
     /// If a thread cannot be started.
-    pub fn start(
+    pub(crate) fn start(
         inside: &Namespace,
         hosts: Vec<Ipv4Addr>,
         outside: &Namespace,
@@ -143,7 +143,7 @@ impl Traffic {
     ///
     /// # Errors
     /// If an end failed.
-    pub fn finish(self) -> anyhow::Result<Seen> {
+    pub(crate) fn finish(self) -> anyhow::Result<Seen> {
         self.stop.store(true, Ordering::Relaxed);
         let seen = self.inside.join().map_err(|_| anyhow::anyhow!("the clients panicked"))?;
         self.outside.join().map_err(|_| anyhow::anyhow!("the servers panicked"))??;

@@ -22,7 +22,7 @@ const BACKLOG: u32 = 1024;
 /// What became of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ending {
+pub(crate) enum Ending {
     /// Every byte came, and was the right one.
     Completed,
     /// The connection was reset.
@@ -37,7 +37,7 @@ pub enum Ending {
 
 /// What became of all.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Transfers {
+pub(crate) struct Transfers {
     /// How many ended how.
     pub endings: BTreeMap<Ending, u32>,
     /// Bytes that came.
@@ -47,13 +47,13 @@ pub struct Transfers {
 impl Transfers {
     /// How many ended like this.
     #[must_use]
-    pub fn count(&self, ending: Ending) -> u32 {
+    pub(crate) fn count(&self, ending: Ending) -> u32 {
         self.endings.get(&ending).copied().unwrap_or_default()
     }
 
     /// How many did not complete.
     #[must_use]
-    pub fn broken(&self) -> u32 {
+    pub(crate) fn broken(&self) -> u32 {
         self.endings.values().sum::<u32>() - self.count(Ending::Completed)
     }
 }
@@ -146,7 +146,8 @@ async fn one(
     let Ok(Ok(mut stream)) = opened else { return (Ending::NotOpened, 0) };
     let mut buffer = vec![0; 1 << 16];
     let mut at = 0;
-    listener.hear();
+    // TCP waits a second before it asks again for a connection (RFC 6298): that says nothing about the switches.
+    *listener = Listener::new();
     loop {
         let read = match tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await {
             Err(_) => return (Ending::Silent, at),

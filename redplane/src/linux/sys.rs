@@ -233,8 +233,11 @@ fn tag(message: &libc::msghdr) -> Option<[u8; TAG_LEN]> {
     };
     let has = |flag| auxiliary.tp_status & flag != 0;
     has(libc::TP_STATUS_VLAN_VALID).then(|| {
-        let kind =
-            if has(libc::TP_STATUS_VLAN_TPID_VALID) { auxiliary.tp_vlan_tpid } else { offload::ETHERTYPE_VLAN };
+        let kind = if has(libc::TP_STATUS_VLAN_TPID_VALID) {
+            auxiliary.tp_vlan_tpid
+        } else {
+            offload::ETHERTYPE_VLAN
+        };
         let ([a, b], [c, d]) = (kind.to_be_bytes(), auxiliary.tp_vlan_tci.to_be_bytes());
         [a, b, c, d]
     })

@@ -159,7 +159,8 @@ impl SwitchFile {
     /// If not, with the MTU that would do.
     pub fn check_headroom(&self, message_len: usize, mtu: impl Fn(&str) -> u32) -> anyhow::Result<u16> {
         let (facing, others): (Vec<_>, Vec<_>) = self.port.iter().partition(|port| port.store_facing);
-        let store = facing.iter().map(|port| mtu(&port.interface)).min().context("no port is store_facing")?;
+        let store =
+            facing.iter().map(|port| mtu(&port.interface)).min().context("no port is store_facing")?;
         let Some(widest) = others.iter().max_by_key(|port| mtu(&port.interface)) else {
             return Ok(u16::try_from(store).unwrap_or(u16::MAX));
         };

@@ -8,18 +8,18 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
+use redplane_sdk::App;
 use redplane_sdk::pipeline::Switch;
 use redplane_sdk::protocol::Fixed;
 use redplane_sdk::protocol::wire::HEADER_LEN;
-use redplane_sdk::App;
 use rustix::event::EventfdFlags;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::linux::{self, PacketSocket, Port, Tap};
 use config::{PortFile, SwitchFile};
 use control::Orders;
-use worker::{Order, Worker};
 pub use worker::Counters;
+use worker::{Order, Worker};
 
 /// For how long a switch that was told to stop goes on serving: the answers to what it holds come back within it.
 const LINGER: Duration = Duration::from_millis(50);
@@ -61,7 +61,10 @@ pub fn run<A: App>(file: &SwitchFile) -> anyhow::Result<Counters> {
         let _ = ended.send(());
         counters
     })?;
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(attend(file, &orders, end))?;
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(attend(file, &orders, end))?;
     drop(orders);
     let counters = thread.join().map_err(|_| anyhow::anyhow!("the switch's thread panicked"))?;
     counters.context("the switch stopped")

@@ -6,9 +6,9 @@ use std::process::Stdio;
 
 use anyhow::{Context, bail};
 
+use super::Testbed;
 use super::network::Network;
 use super::topology::{DataPlane, Topology};
-use super::Testbed;
 use crate::Program;
 use crate::cli::find;
 

@@ -17,8 +17,8 @@ use crate::program::Emitted;
 use crate::switch::config::{PortFile, RouteFile, StoreFile, SwitchFile};
 pub use command::{Command, run};
 use network::{Network, PORTS, Peer, mac, peer_mac, store_address, switch_address};
-pub use process::Process;
 use process::LOOK_AGAIN;
+pub use process::Process;
 use store::Store;
 use topology::{DataPlane, Topology};
 
@@ -50,14 +50,15 @@ impl Testbed {
     pub fn start(topology: Topology, program: &Path, emitted: Emitted) -> anyhow::Result<Self> {
         let network = Network::of(&topology);
         network.remove()?;
+        let program = program.canonicalize().with_context(|| format!("there is no {}", program.display()))?;
         let folder = topology.folder();
         std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let count = usize::from(topology.switches);
-        let store = Store::new(&topology, &folder, program, emitted)?;
+        let store = Store::new(&topology, &folder, &program, emitted)?;
         let mut testbed = Testbed {
             network,
             folder,
-            program: program.to_owned(),
+            program,
             store,
             switches: (0..count).map(|_| None).collect(),
             usable: vec![true; count],
@@ -122,7 +123,12 @@ impl Testbed {
         let process = self.switches[switch].take();
         let mut process = process.with_context(|| format!("switch {} is not running", switch + 1))?;
         let status = process.terminate(STOPS_WITHIN)?;
-        ensure!(status.success(), "switch {} ended with {status}: see {}", switch + 1, self.log(switch).display());
+        ensure!(
+            status.success(),
+            "switch {} ended with {status}: see {}",
+            switch + 1,
+            self.log(switch).display()
+        );
         Ok(())
     }
 
@@ -265,11 +271,8 @@ impl Testbed {
             source: mac(switch, port),
             destination: peer_mac(switch, port),
         };
-        let store = StoreFile {
-            address: store_address(self.store.contact()?),
-            mac: peer_mac(switch, 3),
-            port: 3,
-        };
+        let store =
+            StoreFile { address: store_address(self.store.contact()?), mac: peer_mac(switch, 3), port: 3 };
         Ok(SwitchFile {
             app: topology.app.clone(),
             id: switch as u16 + 1,

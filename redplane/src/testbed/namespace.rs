@@ -51,14 +51,26 @@ impl Namespace {
         if !self.exists() {
             return Ok(());
         }
+        self.kill_all()?;
+        run(Command::new("ip").args(["netns", "delete", &self.name]))
+    }
+
+    /// Kills what runs in it (SIGKILL).
+    ///
+    /// # Errors
+    /// If `ip` does not say what that is.
+    pub fn kill_all(&self) -> anyhow::Result<()> {
         let pids = Command::new("ip").args(["netns", "pids", &self.name]).output()?;
+        let own = rustix::process::getpid();
         for pid in String::from_utf8_lossy(&pids.stdout).split_whitespace() {
-            if let Some(pid) = pid.parse().ok().and_then(rustix::process::Pid::from_raw) {
+            let pid = pid.parse().ok().and_then(rustix::process::Pid::from_raw);
+            // A thread of this program may be there.
+            if let Some(pid) = pid.filter(|pid| *pid != own) {
                 // It may have ended by now.
                 let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             }
         }
-        run(Command::new("ip").args(["netns", "delete", &self.name]))
+        Ok(())
     }
 
     /// Whether it exists.

@@ -81,6 +81,12 @@ impl Network {
         }
     }
 
+    /// The routers of the inside and of the outside.
+    #[must_use]
+    pub fn routers(&self) -> [&Namespace; 2] {
+        [&self.inner, &self.outer]
+    }
+
     fn all(&self) -> impl Iterator<Item = &Namespace> {
         [&self.inside, &self.outside, &self.inner, &self.outer, &self.store].into_iter().chain(&self.switches)
     }
@@ -119,7 +125,8 @@ impl Network {
                 let _ = writeln!(batch, "addr add {host}/{} dev eth0", side.length());
             }
             let _ = writeln!(batch, "route add default via {}", side.router());
-            let address = format!("addr add {}/{} dev hosts\nlink set hosts up\n", side.router(), side.length());
+            let address =
+                format!("addr add {}/{} dev hosts\nlink set hosts up\n", side.router(), side.length());
             router.ip(&address)?;
             hosts.ip(&batch)?;
             router.sysctl("net.ipv4.ip_forward", "1")?;
@@ -147,7 +154,8 @@ impl Network {
             port.interface,
             mac(index, port.number)
         ))?;
-        let mut batch = format!("link set {end} address {}\nlink set {end} up\n", peer_mac(index, port.number));
+        let mut batch =
+            format!("link set {end} address {}\nlink set {end} up\n", peer_mac(index, port.number));
         let hop = if port.peer == Peer::Store {
             let address = switch_address(index);
             let _ = writeln!(batch, "route add {address}/32 dev {end}");
@@ -166,7 +174,8 @@ impl Network {
     /// # Errors
     /// If a router does not take it.
     pub fn route(&self, usable: &[bool]) -> anyhow::Result<()> {
-        for (router, routes, port) in [(&self.inner, &self.inner_routes, 1), (&self.outer, &self.outer_routes, 2)]
+        for (router, routes, port) in
+            [(&self.inner, &self.inner_routes, 1), (&self.outer, &self.outer_routes, 2)]
         {
             let mut batch = String::new();
             for route in routes {
@@ -193,7 +202,8 @@ impl Network {
     pub fn set_links(&self, switch: usize, port: Option<&str>, up: bool) -> anyhow::Result<()> {
         let state = if up { "up" } else { "down" };
         let mut batch = String::new();
-        for interface in PORTS.map(|port| port.interface).iter().filter(|name| port.is_none_or(|port| port == **name))
+        for interface in
+            PORTS.map(|port| port.interface).iter().filter(|name| port.is_none_or(|port| port == **name))
         {
             let _ = writeln!(batch, "link set {interface} {state}");
         }

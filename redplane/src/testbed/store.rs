@@ -75,7 +75,8 @@ impl Store {
     }
 
     pub(super) fn start_node(&mut self, namespace: &Namespace, node: u8) -> anyhow::Result<()> {
-        let slot = self.nodes.get(usize::from(node)).with_context(|| format!("the store has no node {node}"))?;
+        let slot =
+            self.nodes.get(usize::from(node)).with_context(|| format!("the store has no node {node}"))?;
         ensure!(slot.is_none(), "store node {node} is running");
         let mut command = self.command(namespace);
         command.args(["serve", "--config"]).arg(self.folder.join("store.toml"));
