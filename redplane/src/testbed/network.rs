@@ -149,11 +149,9 @@ impl Network {
         let (peer, end) = (self.peer(port.peer), peer_interface(index));
         let mtu = if port.peer == Peer::Store { STORE_MTU } else { HOST_MTU };
         cable(switch, port.interface, peer, &end, mtu)?;
-        switch.ip(&format!(
-            "link set {0} address {1}\nlink set {0} up\n",
-            port.interface,
-            mac(index, port.number)
-        ))?;
+        // The interface keeps an address that is not the switch's: so the kernel, which sees every frame too, throws it away
+        // at once, as one for another host.
+        switch.ip(&format!("link set {} up\n", port.interface))?;
         let mut batch =
             format!("link set {end} address {}\nlink set {end} up\n", peer_mac(index, port.number));
         let hop = if port.peer == Peer::Store {
