@@ -21,6 +21,6 @@ pub use compile::{CompileError, Program, Register, compile};
 pub use entries::{Entries, EntriesError};
 pub use error::RuntimeError;
 pub use load::{LoadError, Loaded, load};
-pub use operator::{Operator, TableValue};
+pub use operator::{Operator, TableValue, number};
 pub use process::{Launch, Process, ProcessError, missing};
 pub use runtime::{CounterValue, EntryHandle, MatchKey, Runtime};

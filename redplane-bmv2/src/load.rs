@@ -1,14 +1,14 @@
 //! From the emitted entries and an operator's configuration to a switch that works.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use redplane_sdk::packet::MacAddr;
 use redplane_sdk::pipeline::{Route, StorePath};
 
 use crate::entries::{Column, Entries, Matching, Parameter, Source, Table};
 use crate::error::RuntimeError;
-use crate::operator::{Operator, TableValue};
+use crate::operator::{Operator, TableValue, mac_number, number as number_of};
 use crate::runtime::{EntryHandle, MatchKey, Runtime};
 
 /// Why a switch was not filled, or not changed. `place` is the table, value set, or session.
@@ -368,7 +368,7 @@ fn from(number: u16) -> Given {
 }
 
 fn mac(mac: MacAddr) -> Given {
-    Given::Number(mac.octets().iter().fold(0, |number, octet| number << 8 | u128::from(*octet)))
+    Given::Number(mac_number(mac))
 }
 
 /// What is one number for the whole switch.
@@ -442,21 +442,7 @@ fn key(place: &str, column: &Column, operator: &Operator, item: &Item) -> Result
 
 /// A number, or an address as one.
 fn read(place: &str, text: &str) -> Result<u128, LoadError> {
-    let text = text.trim();
-    let number = match text.strip_prefix("0x") {
-        Some(digits) => u128::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
-    };
-    let address = || match text.parse().ok()? {
-        IpAddr::V4(address) => Some(address.to_bits().into()),
-        IpAddr::V6(address) => Some(address.to_bits()),
-    };
-    let ethernet = || match mac(text.parse().ok()?) {
-        Given::Number(number) => Some(number),
-        _ => None,
-    };
-    let truth = || text.parse::<bool>().ok().map(u128::from);
-    number.or_else(address).or_else(ethernet).or_else(truth).ok_or_else(|| LoadError::Text {
+    number_of(text).ok_or_else(|| LoadError::Text {
         place: place.to_owned(),
         text: text.to_owned(),
         expected: "number or address",

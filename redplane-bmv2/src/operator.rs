@@ -1,7 +1,7 @@
 //! What an operator decides about a switch.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use redplane_sdk::packet::MacAddr;
 use redplane_sdk::pipeline::{Route, StorePath, SwitchConfig};
@@ -71,4 +71,26 @@ impl Operator {
             tables: BTreeMap::new(),
         }
     }
+}
+
+/// A number as an operator writes it in a table: decimal, hexadecimal after `0x`, `true` or `false`, an IPv4, IPv6 or
+/// Ethernet address. `None` if the text is none of these.
+pub fn number(text: &str) -> Option<u128> {
+    let text = text.trim();
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u128::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    let address = || match text.parse().ok()? {
+        IpAddr::V4(address) => Some(address.to_bits().into()),
+        IpAddr::V6(address) => Some(address.to_bits()),
+    };
+    let ethernet = || text.parse().ok().map(mac_number);
+    let truth = || text.parse::<bool>().ok().map(u128::from);
+    number.or_else(address).or_else(ethernet).or_else(truth)
+}
+
+/// The octets of an Ethernet address side by side.
+pub(crate) fn mac_number(mac: MacAddr) -> u128 {
+    mac.octets().iter().fold(0, |number, octet| number << 8 | u128::from(*octet))
 }
