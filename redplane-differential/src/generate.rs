@@ -20,8 +20,10 @@ const PAYLOAD_MAX: u64 = 80;
 /// What fields are filled from.
 #[derive(Clone, Debug)]
 pub struct Pool {
-    /// IPv4 addresses.
-    pub addresses: Vec<u32>,
+    /// IPv4 addresses that the operator's tables are about.
+    likely: Vec<u32>,
+    /// IPv4 addresses at the ends of prefixes, beside them, and elsewhere.
+    addresses: Vec<u32>,
     /// Constants that the handler compares a header's field with, and their neighbours.
     constants: BTreeMap<(usize, usize), Vec<u128>>,
     /// All of the handler's constants, by width.
@@ -31,9 +33,10 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// The pool of an app: these addresses, and what its handler compares with.
-    pub fn new(app: &App, addresses: Vec<u32>, brink: usize) -> Self {
-        let mut pool = Pool { addresses, constants: BTreeMap::new(), by_width: BTreeMap::new(), brink };
+    /// The pool of an app: these addresses, the likely ones more often, and what its handler compares with.
+    pub fn new(app: &App, likely: Vec<u32>, addresses: Vec<u32>, brink: usize) -> Self {
+        let mut pool =
+            Pool { likely, addresses, constants: BTreeMap::new(), by_width: BTreeMap::new(), brink };
         // What a local was set from: a comparison with it is one with the field.
         let mut sources: BTreeMap<usize, Vec<Expr>> = BTreeMap::new();
         let handler = &app.handler;
@@ -88,10 +91,10 @@ impl Pool {
     }
 
     fn address(&self, random: &mut Random) -> u32 {
-        if self.addresses.is_empty() || random.chance(0.03) {
-            random.next_u64() as u32
-        } else {
-            pick(random, &self.addresses)
+        match random.below(100) {
+            0..3 => random.next_u64() as u32,
+            3..65 if !self.likely.is_empty() => pick(random, &self.likely),
+            _ => pick(random, &self.addresses),
         }
     }
 
@@ -107,9 +110,9 @@ impl Pool {
         match name {
             "ttl" | "hop_limit" if random.chance(0.85) => 64,
             "ttl" | "hop_limit" => pick(random, &[0, 1, 2, 255]),
-            "more_fragments" => u128::from(random.chance(0.05)),
+            "more_fragments" => u128::from(random.chance(0.03)),
             "fragment_offset" => {
-                if random.chance(0.05) {
+                if random.chance(0.02) {
                     noise(random) & mask
                 } else {
                     0

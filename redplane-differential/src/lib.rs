@@ -16,6 +16,7 @@ pub mod interpreted;
 pub mod reach;
 pub mod round;
 pub mod run;
+mod samples;
 pub mod setting;
 pub mod store;
 pub mod subject;

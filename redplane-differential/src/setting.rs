@@ -68,7 +68,7 @@ impl<A: App> Setting<A> {
         let rows = app.tables.iter().map(|table| rows(table, &operator)).collect::<Result<Vec<_>, _>>()?;
         let addresses = addresses(app, &rows, &config);
         let message = 28 + 30 + usize::from(wire_bytes(&app.key) + wire_bytes(&app.state.record));
-        let pool = Pool::new(app, addresses, usize::from(STORE_MTU) - message - 20);
+        let pool = Pool::new(app, likely(app, &rows), addresses, usize::from(STORE_MTU) - message - 20);
         let tables = serde_json::from_str(case.tables)?;
         Ok(Setting { app, config, operator, tables, rows, pool, names: register_names(app) })
     }
@@ -141,6 +141,17 @@ fn number(text: &str) -> anyhow::Result<u128> {
     redplane_bmv2::number(text).with_context(|| format!("`{text}` is no number or address"))
 }
 
+/// Two addresses of each prefix that a table says something of: most flows shall come about.
+fn likely(app: &ir::App, rows: &[Rows]) -> Vec<u32> {
+    let tables = app.tables.iter().zip(rows).filter(|(table, _)| table.key == Type::Ipv4);
+    let rows = tables.flat_map(|(_, rows)| &rows.rows).filter(|row| row.2 != 0);
+    rows.flat_map(|(key, length, _)| {
+        let host = u32::MAX.checked_shr((*length).into()).unwrap_or(0);
+        [*key as u32 | (host & 1), *key as u32 | (host & 0x0203)]
+    })
+    .collect()
+}
+
 /// Addresses that make a difference: at the ends of each prefix and beside it, in each table and route, and some that are
 /// nowhere.
 fn addresses(app: &ir::App, rows: &[Rows], config: &SwitchConfig) -> Vec<u32> {
@@ -151,7 +162,6 @@ fn addresses(app: &ir::App, rows: &[Rows], config: &SwitchConfig) -> Vec<u32> {
     let mut addresses = Vec::new();
     for (prefix, length) in prefixes.chain(routes) {
         let last = prefix | u32::MAX.checked_shr(length.into()).unwrap_or(0);
-        // Some inside first: most flows shall come about.
         addresses.extend([prefix | (last & 0x0000_0001), prefix | (last & 0x0000_0203), last]);
         addresses.push(if prefix == 0 { 1 } else { last.wrapping_add(1) });
     }
