@@ -5,8 +5,9 @@
 //! - `sent_at` in a message that a switch sends. The store echoes the native switch's to both, so that all that follows
 //!   from it is equal again, ends of leases too.
 //! - `rp_renew_at` of a slot for which RENEW was sent: it counts from the clock. It must be as near as the clocks are.
-//! - A register wider than 64 bits: BMv2's runtime interface does not tell it.
-//! - What leaves by a port that no cable is on: nobody sees it.
+//! - A register of 64 bits and more: BMv2's runtime interface tells signed numbers of 64 bits, and the largest of them for
+//!   all that are larger.
+//! - What leaves by a port that no cable is on, or is no frame that Linux takes ([`travels`]): nobody sees it.
 
 use redplane_sdk::protocol::wire::UDP_PORT;
 
@@ -15,6 +16,15 @@ use crate::subject::{Cells, Frames, RENEW_AT};
 
 /// Ticks by which the clocks may differ: ten minutes, longer than a round takes, and far less than a quarter of a lease.
 pub const SKEW_TICKS: u32 = 600_000;
+
+/// The largest number that BMv2's runtime interface tells.
+const REGISTER_MAX: u128 = i64::MAX as u128;
+
+/// Whether a frame gets over a cable: it has an Ethernet header, and if Linux takes the VLAN tag out of it (`skb_vlan_untag`) at
+/// least the tag and what it takes along.
+pub fn travels(frame: &[u8]) -> bool {
+    frame.len() >= 20 || frame.len() >= 14 && frame[12..14] != [0x81, 0x00]
+}
 
 /// A frame of the switch without what need not be equal.
 pub fn masked(frame: &[u8]) -> Vec<u8> {
@@ -45,9 +55,10 @@ pub fn differing<'n>(
 ) -> Vec<&'n str> {
     let cells = names.iter().zip(expected.iter().zip(found));
     let differs = |(name, (expected, found)): &(&(String, u16), (&u128, &u128))| {
+        let expected = (*expected).min(&REGISTER_MAX);
         let apart = expected.abs_diff(**found);
         let near = renewed && name.0 == RENEW_AT && apart < SKEW_TICKS.into();
-        expected != found && name.1 <= 64 && !near
+        expected != *found && !near
     };
     cells.filter(differs).map(|(name, _)| name.0.as_str()).collect()
 }
@@ -58,9 +69,11 @@ mod tests {
 
     #[test]
     fn only_what_may_differ_is_passed_over() {
+        let max = u128::from(u64::MAX);
         let names = [("a".to_owned(), 32), ("wide".to_owned(), 128), (RENEW_AT.to_owned(), 32)];
         let names = names.as_slice();
-        assert_eq!(differing(names, &vec![1, 2, 3], &vec![1, 9, 4], true), Vec::<&str>::new());
+        assert_eq!(differing(names, &vec![1, max, 3], &vec![1, max / 2, 4], true), Vec::<&str>::new());
+        assert_eq!(differing(names, &vec![1, 2, 3], &vec![1, 9, 3], true), ["wide"]);
         assert_eq!(differing(names, &vec![1, 2, 3], &vec![0, 2, 4], false), ["a", RENEW_AT]);
         assert_eq!(differing(names, &vec![1, 2, 3], &vec![1, 2, 700_000], true), [RENEW_AT]);
     }

@@ -8,6 +8,7 @@ use redplane_codegen::packet::{HEADERS, header};
 use redplane_sdk::checksum::checksum;
 use redplane_sdk::net::Random;
 
+use crate::compare::travels;
 use crate::reach::{choices, follows};
 use crate::values;
 
@@ -156,7 +157,9 @@ impl Pool {
         self.mend(&mut frame, &starts, random);
         if random.chance(0.03) {
             let keep = 14 + random.below(frame.len() as u64 - 13) as usize;
-            frame.truncate(keep);
+            if travels(&frame[..keep]) {
+                frame.truncate(keep);
+            }
         }
         frame
     }

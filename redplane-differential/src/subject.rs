@@ -7,9 +7,10 @@ use redplane_sdk::App;
 use redplane_sdk::pipeline::{ConfigError, Output, Switch, SwitchConfig};
 use redplane_sdk::protocol::{Ticks, slot};
 
+use crate::compare::travels;
 use crate::values;
 
-/// Frames by the port by which they left, in order. Only ports with cables.
+/// Frames by the port by which they left, in order. Only what gets over a cable.
 pub type Frames = BTreeMap<u16, Vec<Vec<u8>>>;
 
 /// What a slot's registers hold, in the order of [`register_names`].
@@ -68,7 +69,7 @@ impl<A: App> Software<A> {
         self.out.clear();
         self.switch.process(port, frame, self.now, &mut self.out);
         let mut frames = Frames::new();
-        for (port, frame) in self.out.iter().filter(|(port, _)| cabled.contains(port)) {
+        for (port, frame) in self.out.iter().filter(|(port, frame)| cabled.contains(port) && travels(frame)) {
             frames.entry(port).or_default().push(frame.to_vec());
         }
         frames
