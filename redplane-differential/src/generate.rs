@@ -156,10 +156,10 @@ impl Pool {
         frame.extend((0..payload).map(|_| random.next_u64() as u8));
         self.mend(&mut frame, &starts, random);
         if random.chance(0.03) {
-            let keep = 14 + random.below(frame.len() as u64 - 13) as usize;
-            if travels(&frame[..keep]) {
-                frame.truncate(keep);
-            }
+            frame.truncate(14 + random.below(frame.len() as u64 - 13) as usize);
+        }
+        while !travels(&frame) {
+            frame.push(0);
         }
         frame
     }
