@@ -18,12 +18,12 @@ const OPERATOR: &str = r#"{
     "tables": {"inside": {"10.0.0.0/8": true}, "public": {"203.0.113.1": true}}
 }"#;
 
-fn text() -> String {
+pub(crate) fn text() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     std::fs::read_to_string(root.join("p4-out/nat/v1model/entries.json")).unwrap()
 }
 
-fn operator() -> Operator {
+pub(crate) fn operator() -> Operator {
     serde_json::from_str(OPERATOR).unwrap()
 }
 

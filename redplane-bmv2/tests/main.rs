@@ -2,6 +2,7 @@
 
 mod fake;
 mod load;
+mod real;
 
 use fake::{Fake, Reply};
 use redplane_bmv2::{MatchKey, Runtime, RuntimeError};

@@ -18,14 +18,13 @@ pub const BREAKAGES: &[(&str, &str, &str)] = &[
     ("lease", "&& granted_until - expiry < RP_SERIAL_HALF", ""),
     // A drop is counted for another reason.
     ("reason", "meta.reason = rp_drop_t.LEASE_REFUSED;", "meta.reason = rp_drop_t.STORE_BUSY;"),
-    // A frame leaves twice.
+    // A frame too many: RENEW with each packet.
     (
-        "twice",
-        "        if (hdr.rp.isValid() && hdr.rp_ipv4.total_len == RP_MESSAGE_BYTES) {",
-        "        if (meta.fate == rp_fate_t.PORT && standard_metadata.instance_type != RP_INSTANCE_EGRESS_CLONE) {
-            clone_preserving_field_list(CloneType.E2E, RP_SESSION_RENEW, rp_keep_t.RENEW);
-        }
-        if (hdr.rp.isValid() && hdr.rp_ipv4.total_len == RP_MESSAGE_BYTES) {",
+        "renew",
+        "if (meta.slot.renew) {
+            // The packet leaves",
+        "if (meta.slot.renew || meta.slot.shown) {
+            // The packet leaves",
     ),
 ];
 

@@ -98,6 +98,11 @@ impl<'a, A: App> Round<'a, A> {
         Ok(what.map(|what| Difference { packet: packets, port: 0, frame: Vec::new(), what }))
     }
 
+    /// Every reason for which a packet was dropped.
+    pub fn reasons(&self) -> Vec<String> {
+        self.native.drops().into_keys().collect()
+    }
+
     /// What comes in next, and where.
     fn next_frame(&mut self) -> (u16, Vec<u8>) {
         let answer = if self.asked { 0.7 } else { 0.2 };

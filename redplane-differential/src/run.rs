@@ -1,6 +1,6 @@
 //! A case from beginning to end: compile, rounds, branches, report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,8 @@ pub struct Outcome {
     pub packets: u64,
     /// The first difference, with the seed of its round.
     pub difference: Option<(u64, Difference)>,
+    /// Reasons for which packets were dropped, and how many there are.
+    pub reasons: (usize, usize),
     /// Ways of branches that were gone, and that can be gone.
     pub branches: (usize, usize),
     /// Ways that were not gone, though they can be: line of the source, and whether the condition holds.
@@ -79,7 +81,7 @@ pub fn run<A: App>(case: &Case, options: &Options) -> anyhow::Result<Outcome> {
         }
     }
     let mut hits = vec![[false; 2]; branches(setting.app).len()];
-    let (mut packets, mut difference) = (0, None);
+    let (mut packets, mut difference, mut reasons) = (0, None, BTreeSet::new());
     for seed in options.seed.. {
         let these = ROUND.min(options.packets - packets);
         if these == 0 || difference.is_some() {
@@ -94,10 +96,12 @@ pub fn run<A: App>(case: &Case, options: &Options) -> anyhow::Result<Outcome> {
         let found = round.play(these)?;
         packets += found.as_ref().map_or(these, |found| found.packet);
         difference = found.map(|found| (seed, found));
+        reasons.extend(round.reasons());
         hits = interpreted::hits();
     }
     let (branches, missed) = coverage(setting.app, &hits);
-    Ok(Outcome { packets, difference, branches, missed, elapsed: start.elapsed() })
+    let reasons = (reasons.len(), target::drop_reasons(setting.app).len());
+    Ok(Outcome { packets, difference, reasons, branches, missed, elapsed: start.elapsed() })
 }
 
 /// How many ways were gone, of how many; and those that were missed.
@@ -156,11 +160,14 @@ pub fn report(case: &Case, options: &Options, outcome: &Outcome) -> String {
     let seconds = outcome.elapsed.as_secs_f64();
     let against = if options.with_bmv2 { "native, IR, BMv2" } else { "native, IR" };
     let found = usize::from(outcome.difference.is_some());
+    let (dropped, reasons) = outcome.reasons;
     let mut text = format!(
-        "{}: {} packets through {against} in {seconds:.1} s: {found} differences; branches hit: {gone} of {all}\n",
+        "{}: {} packets through {against} in {seconds:.1} s: {found} differences; branches hit: {gone} of {all}; \
+         drop reasons: {dropped} of {reasons}\n",
         case.name, outcome.packets
     );
-    for (line, taken) in &outcome.missed {
+    let covering = outcome.packets >= COVERING;
+    for (line, taken) in outcome.missed.iter().filter(|_| covering) {
         let way = if *taken { "taken" } else { "passed over" };
         text += &format!("  never {way}: the condition at {}:{line}\n", case.source);
     }

@@ -31,6 +31,9 @@ const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 255, 254);
 const STORE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 255, 200);
 const STORE_MAC: MacAddr = MacAddr::new([2, 0, 0, 0, 0, 0xaa]);
 
+/// Shards of the store, all at its port. Three: no power of two divides the hash.
+const SHARDS: u32 = 3;
+
 /// What all rounds share.
 pub struct Setting<A: App> {
     /// The IR.
@@ -88,6 +91,12 @@ impl<A: App> Setting<A> {
     }
 }
 
+/// The way to a shard.
+fn store_path(shard: u32) -> StorePath {
+    let address = Ipv4Addr::from_bits(STORE_ADDRESS.to_bits() + shard);
+    StorePath { address, mac: STORE_MAC, port: STORE_PORT }
+}
+
 fn wire_bytes(record: &ir::Record) -> u16 {
     record.fields.iter().map(|field| field.ty.wire_bytes()).sum()
 }
@@ -104,7 +113,7 @@ fn config() -> anyhow::Result<SwitchConfig> {
         mac: mac(STORE_PORT as u8),
         address: ADDRESS,
         lease: Lease::new(LEASE, 10)?,
-        stores: vec![StorePath { address: STORE_ADDRESS, mac: STORE_MAC, port: STORE_PORT }],
+        stores: (0..SHARDS).map(store_path).collect(),
         store_facing_ports: vec![STORE_PORT],
         routes: vec![
             route([10, 0, 0, 0], 8, 1),

@@ -48,7 +48,7 @@ fn mistakes_in_the_p4_are_found() {
     if skipped() {
         return;
     }
-    for mistake in ["operator", "checksum", "recall", "twice"] {
+    for mistake in ["operator", "checksum", "recall", "renew"] {
         let output = differential(&["--app", "nat", "--packets", "4000", "--break", mistake]);
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(!output.status.success() && said.contains("DIFFERENCE: seed"), "{mistake}: {said}");
