@@ -48,4 +48,8 @@ pub const CASES: &[(Case, Run)] = &[
         Case { name: "gate", source: "redplane-codegen/tests/fixtures/gate/input.rs", tables: "{}" },
         run::<samples::gate::App>,
     ),
+    (
+        Case { name: "arithmetic", source: "apps/tests/agreement/arithmetic_app.rs", tables: "{}" },
+        run::<samples::arithmetic::App>,
+    ),
 ];

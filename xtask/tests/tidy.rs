@@ -170,6 +170,7 @@ fn dependencies_point_one_way() {
         "redplane-sdk",
         "backend-store",
         "redplane-bmv2",
+        "redplane-differential",
         "apps",
         "xtask",
     ];

@@ -128,6 +128,9 @@ fn sizes(app: &App) -> Vec<String> {
 }
 
 fn points(app: &App, source: &str) -> Vec<String> {
+    if app.handler.points.is_empty() {
+        return Vec::new();
+    }
     let last = app.handler.points.len();
     let row = |(index, point): (usize, &crate::ir::LeasePoint)| {
         let comma = if index + 1 == last { "" } else { "," };
