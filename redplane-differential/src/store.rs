@@ -8,6 +8,7 @@ use redplane_sdk::protocol::wire::{HEADER_LEN, PORT_RECIRCULATE, UDP_PORT};
 use redplane_sdk::protocol::{Header, Kind, Message, NackReason, Schema, Serial, SwitchIdentity, Ticks};
 
 use crate::generate::{Pool, finish_ipv4, pick};
+use crate::round::NOW;
 use crate::values;
 
 /// Requests that wait for an answer, and answers that may come again.
@@ -104,8 +105,8 @@ impl Store {
             let index = random.below(self.sent.len() as u64) as usize;
             return self.sent.get(index).cloned();
         }
-        if !self.entries.is_empty() && random.chance(0.04) {
-            return Some(self.recall(random));
+        if !self.entries.is_empty() && random.chance(0.08) {
+            return Some(self.unasked(random));
         }
         // The last one is the likeliest: so that most flows come about.
         let len = self.requests.len() as u64;
@@ -116,7 +117,7 @@ impl Store {
             self.requests.get(index as usize)?.clone()
         };
         let (mut header, value) = self.answer(&request, pool, random);
-        if random.chance(0.1) {
+        if random.chance(0.15) {
             self.distort(&mut header, random);
         }
         let mut message =
@@ -201,19 +202,27 @@ impl Store {
         }
     }
 
-    /// Another switch asks for a key; or so it did once.
-    fn recall(&mut self, random: &mut Random) -> Vec<u8> {
+    /// What nobody asked for, about a key that is known: another switch asks for it, or did once; a late ACK; word that the
+    /// lease is another's.
+    fn unasked(&mut self, random: &mut Random) -> Vec<u8> {
         let index = random.below(self.entries.len() as u64) as usize;
         let (key, entry) = self.entries.iter().nth(index).expect("an index of the entries");
         let back = |serial: Serial, by: u64| Serial(serial.0.wrapping_sub(by as u32));
+        let kind = pick(random, &[Kind::Recall, Kind::Recall, Kind::Ack, Kind::Ack, Kind::Nack]);
         let mut header = Header {
+            kind,
+            reason: (kind == Kind::Nack).then_some(NackReason::Stale),
             generation: back(entry.generation, pick(random, &[0, 0, 0, 1, u64::MAX])),
-            sequence: entry.sequence,
+            sequence: back(entry.sequence, pick(random, &[0, 0, 1, u64::MAX])),
             ticket: back(entry.ticket, pick(random, &[0, 0, 1])),
+            sent_at: NOW,
             ..self.blank()
         };
-        if random.chance(0.2) {
+        if kind == Kind::Recall && random.chance(0.2) {
             header.identity.incarnation = header.identity.incarnation.wrapping_sub(1);
+        }
+        if kind == Kind::Ack && random.chance(0.6) {
+            self.date_back(&mut header, random);
         }
         let value = vec![0; usize::from(self.schema.value_len)];
         let message = Message { header, key, value: &value, frame: &[] }.to_vec();
@@ -222,17 +231,20 @@ impl Store {
         frame
     }
 
+    /// Lets an answer be to an older request: past half of the lease, over, long over. Each is well away from an edge, as
+    /// the two switches' clocks differ.
+    fn date_back(&self, header: &mut Header, random: &mut Random) {
+        let quarters = pick(random, &[3, 3, 6, 80]);
+        header.sent_at = Ticks(header.sent_at.0.wrapping_sub(self.lease_ticks / 4 * quarters));
+    }
+
     /// Makes an answer late, early, or one that is meant for something else.
     fn distort(&self, header: &mut Header, random: &mut Random) {
         let add = |serial: Serial, random: &mut Random| {
             Serial(serial.0.wrapping_add(pick(random, &[1, u32::MAX, 1 << 31, (1 << 31) - 1, 7])))
         };
-        // Each well away from an edge, as the two switches' clocks differ: past half of the lease, over, long over.
-        let back = |ticks: u32| Ticks(header.sent_at.0.wrapping_sub(ticks));
         match random.below(10) {
-            0 | 1 => header.sent_at = back(self.lease_ticks / 4 * 3),
-            2 => header.sent_at = back(self.lease_ticks / 2 * 3),
-            3 => header.sent_at = back(self.lease_ticks * 20),
+            0..4 => self.date_back(header, random),
             4 => header.generation = add(header.generation, random),
             5 => header.sequence = add(header.sequence, random),
             6 => header.ticket = add(header.ticket, random),
