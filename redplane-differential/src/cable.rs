@@ -165,6 +165,13 @@ impl Cable {
     }
 }
 
+impl Drop for Cable {
+    fn drop(&mut self) {
+        // With one end goes the other. If it stays, the next one of this name says so.
+        let _ = command(&["ip", "link", "del", &self.interface]);
+    }
+}
+
 /// The four bytes of the VLAN tag that `struct tpacket_auxdata` tells, if it tells one.
 fn tag(auxdata: &[u8]) -> Option<[u8; 4]> {
     let word = |at: usize| Some(u16::from_ne_bytes(auxdata.get(at..at + 2)?.try_into().ok()?));
