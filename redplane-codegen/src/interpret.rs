@@ -9,10 +9,41 @@
 use crate::ir::{App, BinaryOp, Expr, ExprKind, HeaderField, Place, Stmt, StmtKind, Type, Verdict};
 use crate::packet::HEADERS;
 
+/// An `If` that a packet came to, and whether it went on in `then`.
+#[derive(Clone, Copy, Debug)]
+pub struct Branch<'a> {
+    /// The statement, as [`branches`] lists it.
+    pub stmt: &'a Stmt,
+    /// The condition.
+    pub taken: bool,
+}
+
+/// Every `If` of a handler: before its lease points, then what follows each of them.
+pub fn branches(app: &App) -> Vec<&Stmt> {
+    fn collect<'a>(block: &'a [Stmt], into: &mut Vec<&'a Stmt>) {
+        for stmt in block {
+            if let StmtKind::If { then, otherwise, .. } = &stmt.kind {
+                into.push(stmt);
+                collect(then, into);
+                collect(otherwise, into);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    collect(&app.handler.before, &mut found);
+    for point in &app.handler.points {
+        collect(&point.rest, &mut found);
+        collect(&point.absent, &mut found);
+    }
+    found
+}
+
 /// One packet at one handler: what the handler can see and change.
 #[derive(Clone, Debug)]
 pub struct Machine<'a> {
     app: &'a App,
+    /// Every `If` that was come to, in order.
+    pub branches: Vec<Branch<'a>>,
     /// Each header of [`HEADERS`]: its fields in order, or `None` if the packet does not have it.
     pub headers: Vec<Option<Vec<u128>>>,
     /// The state's fields, meaningful after the lease point.
@@ -63,6 +94,7 @@ impl<'a> Machine<'a> {
         }
         Machine {
             app,
+            branches: Vec::new(),
             headers,
             state: vec![0; app.state.record.fields.len()],
             written: false,
@@ -114,8 +146,9 @@ impl<'a> Machine<'a> {
                 None
             }
             StmtKind::If { condition, then, otherwise } => {
-                let branch = if self.eval(condition) == 1 { then } else { otherwise };
-                self.block(branch, lookup)
+                let taken = self.eval(condition) == 1;
+                self.branches.push(Branch { stmt, taken });
+                self.block(if taken { then } else { otherwise }, lookup)
             }
             StmtKind::Reach { point, key } => {
                 let key = key.iter().map(|field| self.eval(field)).collect();

@@ -150,6 +150,28 @@ struct SlotState<K, V> {
     circling: bool,
 }
 
+/// What the registers of one slot hold, for inspection. What a slot without a generation holds besides its ticket means
+/// nothing, but is the same in the emitted P4.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Registers<K, V> {
+    /// Install counter.
+    pub ticket: Serial,
+    /// Whose slot it is, or was.
+    pub key: K,
+    /// Of the lease; zero: nothing is held.
+    pub generation: Serial,
+    /// When the lease ends.
+    pub expiry: Ticks,
+    /// When to ask for more of it.
+    pub renew_at: Ticks,
+    /// The state.
+    pub value: V,
+    /// The last write.
+    pub sequence: Serial,
+    /// The last write that is durable.
+    pub acknowledged: Serial,
+}
+
 /// All slots of one app on one switch.
 ///
 /// The hot path is [`lookup`](Self::lookup), [`value`](Self::value), [`settle`](Self::settle): one cache line or two,
@@ -369,6 +391,21 @@ impl<K: Fixed, V: Fixed> SlotTable<K, V> {
     #[must_use]
     pub fn ticket(&self, slot: Slot) -> Serial {
         self.slots[slot.0 as usize].ticket
+    }
+
+    /// The registers at an index, for inspection; `None` beyond the table.
+    #[must_use]
+    pub fn registers(&self, index: u32) -> Option<Registers<K, V>> {
+        self.slots.get(index as usize).map(|state| Registers {
+            ticket: state.ticket,
+            key: state.key,
+            generation: state.generation,
+            expiry: state.expiry,
+            renew_at: state.renew_at,
+            value: state.value,
+            sequence: state.sequence,
+            acknowledged: state.acknowledged,
+        })
     }
 
     /// Slots that hold a generation, live or expired. Looks at every slot.

@@ -31,6 +31,10 @@ use passage::{Arrival, Turn};
 /// needs two; more than twice that is a loop.
 pub const PASSES_MAX: u8 = 4;
 
+/// The last port number. A switch has nine bits for it, and 511 says "drop" (`v1model.p4`): a packet to
+/// a later port is dropped as `no_route`, here as there.
+pub const PORT_LAST: u16 = 510;
+
 /// Slots that one sweep looks at.
 const SWEEP_SLOTS: u32 = 4096;
 

@@ -3,6 +3,7 @@
 mod bench;
 mod chaos;
 mod codegen;
+mod differential;
 mod model;
 mod simulate;
 mod spawn;
@@ -61,6 +62,13 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run the same packets through the native handlers, their IR, and the emitted P4 in BMv2.
+    #[command(disable_help_flag = true)]
+    Differential {
+        /// For the comparison; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Measure, on this machine.
     Bench {
         #[command(subcommand)]
@@ -85,6 +93,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().chore {
         Chore::Chaos { arguments } => chaos::run(&root()?, &arguments),
         Chore::Codegen { check } => codegen::run(&root()?, check),
+        Chore::Differential { arguments } => differential::run(&root()?, &arguments),
         Chore::Simulate { arguments } => simulate::run(&root()?, &arguments),
         Chore::Mutants { arguments } => simulate::mutants(&root()?, &arguments),
         Chore::Bench { what: Bench::Store { seconds, json } } => bench::store(&root()?, seconds, json),

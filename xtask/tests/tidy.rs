@@ -169,6 +169,8 @@ fn dependencies_point_one_way() {
         "redplane-macros",
         "redplane-sdk",
         "backend-store",
+        "redplane-bmv2",
+        "redplane-differential",
         "apps",
         "xtask",
     ];
@@ -178,6 +180,7 @@ fn dependencies_point_one_way() {
         ("redplane-macros", &["redplane-codegen"]),
         ("redplane-sdk", &["redplane-macros", "redplane-protocol"]),
         ("backend-store", &["redplane-protocol"]),
+        ("redplane-bmv2", &["redplane-sdk"]),
     ];
     let mut findings = Vec::new();
     for (name, allowed) in allowed {

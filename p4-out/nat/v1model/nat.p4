@@ -273,7 +273,7 @@ header rp_h {
     bit<16>   incarnation;      // changes at each boot: a rebooted switch is another owner
     bit<32>   generation;       // of the lease; fences writes
     bit<32>   sequence;         // of the write, within the generation
-    bit<32>   ticket;           // the slot's, as it stood at the request
+    bit<32>   ticket;           // LEASE: the slot's, as it stands; GRANT, RECALL: as it stood
     bit<32>   sent_at;          // ticks of the switch's clock; the store only echoes it
     bit<16>   port;             // LEASE: by which the packet came in; WRITE, READ: by which it leaves
 }
@@ -476,6 +476,8 @@ struct rp_sums_t {
 struct metadata_t {
     @field_list(rp_keep_t.PASS)
     rp_pass_t    pass;
+    @field_list(rp_keep_t.PASS)
+    endpoint_t absent_key;    // of which the store has just said so
     @field_list(rp_keep_t.RENEW)
     rp_config_t  config;
     @field_list(rp_keep_t.RENEW)
@@ -781,7 +783,7 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
 #line 115 "apps/src/nat.rs"
         meta.key = { hdr.ipv4.dst, port_2, hdr.ipv4.protocol };
         rp_reach(meta, nat_point_t.FIND_3, false);
-#line 785 "nat.p4"
+#line 787 "nat.p4"
     }
 }
 
@@ -809,7 +811,7 @@ control TranslateHeld1(inout headers_t hdr, inout metadata_t meta) {
             hdr.inner_ipv4.src = meta.value.addr;
         }
         if (meta.local.from_inside && meta.local.to_public) { rp_recirculate(meta); } else { rp_forward(meta); }
-#line 813 "nat.p4"
+#line 815 "nat.p4"
     }
 }
 
@@ -818,7 +820,7 @@ control TranslateAbsent1(inout headers_t hdr, inout metadata_t meta) {
     apply {
 #line 78 "apps/src/nat.rs"
         rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 822 "nat.p4"
+#line 824 "nat.p4"
     }
 }
 
@@ -834,7 +836,7 @@ control TranslateHeld2(inout headers_t hdr, inout metadata_t meta) {
         }
 #line 113 "apps/src/nat.rs"
         if (meta.local.to_public) { rp_recirculate(meta); } else { rp_forward(meta); }
-#line 838 "nat.p4"
+#line 840 "nat.p4"
     }
 }
 
@@ -849,7 +851,7 @@ control TranslateHeld3(inout headers_t hdr, inout metadata_t meta) {
             hdr.icmp.identifier = meta.value.port;
         }
         rp_forward(meta);
-#line 853 "nat.p4"
+#line 855 "nat.p4"
     }
 }
 
@@ -858,7 +860,7 @@ control TranslateAbsent3(inout headers_t hdr, inout metadata_t meta) {
     apply {
 #line 116 "apps/src/nat.rs"
         rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 862 "nat.p4"
+#line 864 "nat.p4"
     }
 }
 
@@ -1016,6 +1018,14 @@ control RpKey(inout metadata_t meta) {
         meta.slot.matches = key.addr == meta.key.addr
             && key.port == meta.key.port
             && key.protocol == meta.key.protocol;
+
+        // What the store said of another key says nothing of this one.
+        key = meta.absent_key;
+        if (!(key.addr == meta.key.addr
+            && key.port == meta.key.port
+            && key.protocol == meta.key.protocol)) {
+            meta.pass.absent = 0;
+        }
     }
 }
 
@@ -1202,6 +1212,7 @@ control RpMessage(inout headers_t hdr, inout metadata_t meta) {
         } else {
             if (hdr.rp.kind == rp_kind_t.NACK) {
                 meta.pass.absent = 1;
+                meta.absent_key = meta.key;
             }
             rp_reprocess(hdr.rp.port);
         }
@@ -1504,10 +1515,8 @@ control RpStore(inout metadata_t meta) {
             meta.message.port = 0;
             meta.message.frame_bytes = 0;
         }
-        if (meta.message.kind != rp_kind_t.RELEASE) {
-            meta.message.ticket = meta.slot.ticket;
-        }
         if (meta.message.kind == rp_kind_t.LEASE) {
+            meta.message.ticket = meta.slot.ticket;
             if (meta.create) {
                 meta.message.flags = RP_FLAG_CREATE;
             }

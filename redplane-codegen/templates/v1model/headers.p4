@@ -27,7 +27,7 @@ header rp_h {
     bit<16>   incarnation;      // changes at each boot: a rebooted switch is another owner
     bit<32>   generation;       // of the lease; fences writes
     bit<32>   sequence;         // of the write, within the generation
-    bit<32>   ticket;           // the slot's, as it stood at the request
+    bit<32>   ticket;           // LEASE: the slot's, as it stands; GRANT, RECALL: as it stood
     bit<32>   sent_at;          // ticks of the switch's clock; the store only echoes it
     bit<16>   port;             // LEASE: by which the packet came in; WRITE, READ: by which it leaves
 }

@@ -141,6 +141,10 @@ struct rp_sums_t {
 struct metadata_t {
     @field_list(rp_keep_t.PASS)
     rp_pass_t    pass;
+{%- if app.finds %}
+    @field_list(rp_keep_t.PASS)
+    {{ app.key.structure }} absent_key;    // of which the store has just said so
+{%- endif %}
     @field_list(rp_keep_t.RENEW)
     rp_config_t  config;
     @field_list(rp_keep_t.RENEW)

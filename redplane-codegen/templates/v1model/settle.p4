@@ -81,10 +81,8 @@ control RpStore(inout metadata_t meta) {
             meta.message.port = 0;
             meta.message.frame_bytes = 0;
         }
-        if (meta.message.kind != rp_kind_t.RELEASE) {
-            meta.message.ticket = meta.slot.ticket;
-        }
         if (meta.message.kind == rp_kind_t.LEASE) {
+            meta.message.ticket = meta.slot.ticket;
             if (meta.create) {
                 meta.message.flags = RP_FLAG_CREATE;
             }

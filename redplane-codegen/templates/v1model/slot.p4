@@ -50,6 +50,14 @@ control RpKey(inout metadata_t meta) {
             }
         }
         meta.slot.matches = {{ app.key.equality }};
+{%- if app.finds %}
+
+        // What the store said of another key says nothing of this one.
+        key = meta.absent_key;
+        if (!({{ app.key.equality }})) {
+            meta.pass.absent = 0;
+        }
+{%- endif %}
     }
 }
 
@@ -240,6 +248,9 @@ control RpMessage(inout headers_t hdr, inout metadata_t meta) {
         } else {
             if (hdr.rp.kind == rp_kind_t.NACK) {
                 meta.pass.absent = 1;
+{%- if app.finds %}
+                meta.absent_key = meta.key;
+{%- endif %}
             }
             rp_reprocess(hdr.rp.port);
         }

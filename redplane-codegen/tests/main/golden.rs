@@ -142,3 +142,28 @@ fn what_p4c_says_about_the_machinery_names_the_emitted_line() {
     assert!(!success, "one is no bool");
     assert!(said.contains(&format!("nat.p4({line})")), "not nat.p4({line}):\n{said}");
 }
+
+/// An app may look at packets only, and never ask for its state.
+#[test]
+fn an_app_without_a_lease_point_is_a_program_too() {
+    let source = r#"
+        #[redplane_sdk::app(id = 3)]
+        mod plain {
+            use redplane_sdk::prelude::*;
+            #[key]
+            struct Host { addr: Ipv4Addr }
+            #[state(key = Host)]
+            struct Seen { packets: u32 }
+            #[handler]
+            fn pass(pkt: &mut Packet, cx: &mut Context) -> Handled {
+                if pkt.ipv4.is_some() { cx.forward() } else { cx.drop("not_ipv4") }
+            }
+        }
+    "#;
+    let app = common::compile(source).unwrap_or_else(|errors| panic!("{}", errors.to_compile_errors()));
+    let text = target::v1model::render(&app, "plain.rs");
+    assert!(!text.contains("rp_reach"), "nothing is reached");
+    if let Some((success, said)) = p4c("plain", &text) {
+        assert!(success && said.trim().is_empty(), "{said}");
+    }
+}

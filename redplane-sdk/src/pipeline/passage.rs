@@ -6,7 +6,7 @@ use redplane_protocol::wire::{DecodeError, PORT_RECIRCULATE, UDP_PORT};
 use redplane_protocol::{Fixed, Header, Kind, Message, Reaction, Settled, Ticks};
 
 use super::encapsulation::{Carried, Encapsulation, Parts};
-use super::{Output, PASSES_MAX, Reason, Switch};
+use super::{Output, PASSES_MAX, PORT_LAST, Reason, Switch};
 use crate::app::{self, App, Pass, StateHandle, Verdict};
 use crate::packet::{Ipv4, Packet, ParseError};
 
@@ -118,6 +118,9 @@ impl<A: App> Switch<A> {
                 return self.request(&reply, Carried::Nothing, turn);
             }
             _ if frame.is_empty() => return,
+            Reaction::Release { port } if port > PORT_LAST && port != PORT_RECIRCULATE => {
+                return self.discard(Reason::NoRoute.into());
+            }
             Reaction::Release { port } if port != PORT_RECIRCULATE => {
                 self.statistics.released += 1;
                 self.statistics.transmitted += 1;
@@ -161,19 +164,21 @@ impl<A: App> Switch<A> {
     /// From the verdict to the way out. Addresses of the next link and the TTL change here, checksums in the deparser.
     #[inline]
     fn resolve(&self, verdict: Verdict, packet: &mut Packet, ingress_port: u16) -> Destination {
-        match verdict {
-            // No port has this number, and in a message it would say something else.
-            Verdict::To(PORT_RECIRCULATE) => Destination::Drop(Reason::NoRoute.into()),
+        let destination = match verdict {
             Verdict::To(port) => Destination::Port(port),
             Verdict::Recirculate => Destination::Recirculate,
             Verdict::Drop(reason) => Destination::Drop(Dropped::App(reason)),
-            Verdict::Reply if ingress_port == PORT_RECIRCULATE => Destination::Drop(Reason::NoRoute.into()),
             Verdict::Reply => {
                 let ethernet = &mut packet.ethernet;
                 mem::swap(&mut ethernet.src, &mut ethernet.dst);
                 Destination::Port(ingress_port)
             }
             Verdict::Forward => self.route(packet).unwrap_or_else(|reason| Destination::Drop(reason.into())),
+        };
+        match destination {
+            // A packet that was recirculated came in by such a port, too.
+            Destination::Port(port) if port > PORT_LAST => Destination::Drop(Reason::NoRoute.into()),
+            destination => destination,
         }
     }
 

@@ -26,6 +26,7 @@ pub(crate) mod port {
     pub(crate) const COUNT_AND_FORWARD: u16 = 7;
     pub(crate) const REPLY_ON_THE_SECOND_PASS: u16 = 8;
     pub(crate) const COUNT_AND_SEND_NOWHERE: u16 = 9;
+    pub(crate) const COUNT_AND_SEND_BEYOND: u16 = 10;
 }
 
 /// Where counted packets leave.
@@ -78,6 +79,7 @@ impl App for Counter {
                 Verdict::Recirculate
             }
             port::COUNT_AND_SEND_NOWHERE => Verdict::To(0xfffe),
+            port::COUNT_AND_SEND_BEYOND => Verdict::To(511),
             port::COUNT_AND_DROP => Verdict::Drop("asked_to"),
             _ => Verdict::Drop("nobody_declared_this"),
         })

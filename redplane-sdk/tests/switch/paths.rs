@@ -311,6 +311,18 @@ fn the_number_that_says_recirculate_is_no_port() {
 }
 
 #[test]
+fn ports_end_at_510_as_in_the_emitted_p4() {
+    let mut rig = leased_counter();
+    let write = rig.ask(INSIDE_PORT, &count(port::COUNT_AND_SEND_BEYOND));
+    assert_eq!((write.header.kind, write.header.port, write.frame.len()), (Kind::Write, 0, 0));
+    rig.assert_dropped("no_route", 1);
+    let mut write = rig.ask(INSIDE_PORT, &count(port::COUNT));
+    write.header.port = 511;
+    assert!(rig.ack(&write).is_empty());
+    rig.assert_dropped("no_route", 2);
+}
+
+#[test]
 fn a_reply_turns_round() {
     let mut rig = leased_counter();
     let write = rig.ask(INSIDE_PORT, &count(port::COUNT_AND_REPLY));

@@ -5,7 +5,7 @@ use super::handler::{ControlView, RestView, controls, point_name, reasons, size_
 use super::packet::{HeaderType, State, aligned, constants, instances, states, types};
 use super::records::{RecordView, commented};
 use super::{ROUTES_MAX, SESSION_CIRCLE, SESSION_RENEW, SHARDS_MAX, expr, names};
-use crate::ir::{App, Verdict};
+use crate::ir::{App, Mode, Verdict};
 use crate::target::{drop_reasons, line, verdicts};
 
 /// One app, lowered.
@@ -34,6 +34,8 @@ pub(super) struct View {
     pub(super) instances: Vec<String>,
     pub(super) locals: Vec<String>,
     pub(super) metadata: Vec<String>,
+    /// Whether the handler asks for state that may not be there.
+    pub(super) finds: bool,
     pub(super) states: Vec<State>,
     pub(super) handler: HandlerName,
     pub(super) verdicts: Vec<ActionView>,
@@ -90,6 +92,7 @@ impl View {
             instances: instances(&key.header, &value.header),
             locals: crossing(app),
             metadata: metadata(app, &key, &value, !checksums.groups.is_empty()),
+            finds: app.handler.points.iter().any(|point| point.mode == Mode::Find),
             states: states(),
             handler: HandlerName {
                 name: app.handler.name.clone(),
@@ -125,6 +128,9 @@ fn sizes(app: &App) -> Vec<String> {
 }
 
 fn points(app: &App, source: &str) -> Vec<String> {
+    if app.handler.points.is_empty() {
+        return Vec::new();
+    }
     let last = app.handler.points.len();
     let row = |(index, point): (usize, &crate::ir::LeasePoint)| {
         let comma = if index + 1 == last { "" } else { "," };

@@ -97,6 +97,7 @@ class Store:
             "switch": SWITCH_ID,
             "incarnation": incarnation,
             "reason": 0,
+            **({} if kind == Kind.LEASE else {"ticket": 0}),
             **fields,
         }
         for name, value in expected.items():

@@ -63,6 +63,17 @@ def reply_swaps_the_addresses(bench):
 
 
 @scenario
+def absent_is_said_of_one_key_only(bench):
+    """Word that there is no record of one guest says nothing of another: the switch asks again."""
+    bench.left.send(packet_of(18))
+    lease = bench.store.expect(Kind.LEASE)
+    bench.store.answer(lease, Kind.NACK, reason=Reason.ABSENT, key={"mac": guest(19)})
+    again = bench.store.expect(Kind.LEASE, key=lease.key, carried=bytes(packet_of(18)))
+    bench.store.answer(again, Kind.NACK, reason=Reason.ABSENT)
+    expect_equal("the reply's payload", bytes(packet_of(18))[14:], bench.left.receive()[14:])
+
+
+@scenario
 def to_leaves_a_packet_as_it_is(bench):
     """Out by the port that the state names, not a bit changed, whatever the packet is."""
     admit(bench, 17, RIGHT)

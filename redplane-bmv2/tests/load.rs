@@ -1,0 +1,149 @@
+//! The NAT's entries with an operator's configuration, as the switch is told of them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use redplane_bmv2::{Entries, LoadError, Operator, Runtime, TableValue, load};
+use redplane_sdk::pipeline::StorePath;
+
+use crate::fake::{Call, Fake, Reply};
+
+const OPERATOR: &str = r#"{
+    "switch": 7, "incarnation": 3, "address": "10.0.0.254", "mac": "02:00:00:00:00:03",
+    "lease_ticks": 600000, "resend_ticks": 1000, "store_mtu": 1600,
+    "stores": [{"address": "10.0.0.200", "mac": "02:00:00:00:00:aa", "port": 3}],
+    "store_facing_ports": [3], "cpu_ports": [],
+    "routes": [{"prefix": "10.0.0.0", "length": 8,
+        "next_hop": {"port": 1, "source": "02:00:00:00:00:01", "destination": "02:00:00:00:00:b1"}}],
+    "tables": {"inside": {"10.0.0.0/8": true}, "public": {"203.0.113.1": true}}
+}"#;
+
+pub(crate) fn text() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    std::fs::read_to_string(root.join("p4-out/nat/v1model/entries.json")).unwrap()
+}
+
+pub(crate) fn operator() -> Operator {
+    serde_json::from_str(OPERATOR).unwrap()
+}
+
+/// Handles count up from 40.
+fn handles() -> impl Fn(&Call) -> Reply + Send + 'static {
+    let next = std::sync::atomic::AtomicU8::new(40);
+    move |call| match call.name.as_str() {
+        "standard:bm_mt_add_entry" => {
+            let handle = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Reply::Success(vec![0x08, 0, 0, 0, 0, 0, handle])
+        }
+        _ => Reply::Success(Vec::new()),
+    }
+}
+
+#[test]
+fn everything_is_filled_in() {
+    let fake = Fake::start(handles());
+    let mut runtime = Runtime::connect(fake.address()).unwrap();
+    load(&mut runtime, &Entries::parse(&text()).unwrap(), &operator()).unwrap();
+    let configure = "[0x0007, 0x0003, 0x0a0000fe, 0x000927c0, 0x000003e8, 0x0001, 0x0640, 0x01fc, 0x01fd]";
+    let to_store = "[0x0003, 0x0a0000c8, 0x0200000000aa, 0x020000000003]";
+    let next_hop = "[0x0001, 0x020000000001, 0x0200000000b1]";
+    let table = |table: &str, key: &str, action: &str, data: &str| {
+        format!("bm_mt_add_entry 0 NatIngress.{table} [{key}] NatIngress.{action} {data} {{}}")
+    };
+    let expected = [
+        format!(
+            "bm_mt_set_default_action 0 NatIngress.rp_intake.rp_config NatIngress.rp_intake.rp_configure {configure}"
+        ),
+        table("rp_store.rp_store", "{0, {0x0000}}", "rp_store.rp_to_store", to_store),
+        table("rp_route.rp_routes", "{1, {0x0a000000, 8}}", "rp_route.rp_next_hop", next_hop),
+        table("translate.inside", "{1, {0x0a000000, 8}}", "translate.set_inside", "[0x01]"),
+        table("translate.public", "{1, {0xcb007101, 32}}", "translate.set_public", "[0x01]"),
+        "bm_parse_vset_add 0 NatParser.rp_addresses 0x00030a0000fe".to_owned(),
+        "set_egress_queue_rate 508 1000".to_owned(),
+        "mirroring_session_add 1 {508}".to_owned(),
+        "mirroring_session_add 16 {3}".to_owned(),
+    ];
+    assert_eq!(fake.lines(), expected);
+}
+
+#[test]
+fn what_changes_later_changes_these_entries_only() {
+    let fake = Fake::start(handles());
+    let mut runtime = Runtime::connect(fake.address()).unwrap();
+    let mut loaded = load(&mut runtime, &Entries::parse(&text()).unwrap(), &operator()).unwrap();
+    fake.lines();
+
+    let path =
+        StorePath { address: [10, 0, 0, 201].into(), mac: "02:00:00:00:00:ab".parse().unwrap(), port: 4 };
+    loaded.set_store(&mut runtime, 0, path).unwrap();
+    let modify = "bm_mt_modify_entry 0 NatIngress.rp_store.rp_store 40 NatIngress.rp_store.rp_to_store";
+    let expected = [
+        format!("{modify} [0x0004, 0x0a0000c9, 0x0200000000ab, 0x020000000003]"),
+        "mirroring_session_add 1 {508}".to_owned(),
+        "mirroring_session_add 16 {4}".to_owned(),
+    ];
+    assert_eq!(fake.lines(), expected);
+    let error = loaded.set_store(&mut runtime, 1, path).unwrap_err();
+    assert_eq!(error.to_string(), "no shard 1: there are 1");
+
+    loaded.remove_route(&mut runtime, [10, 0, 0, 0].into(), 8).unwrap();
+    let entries = BTreeMap::from([("10.1.0.0/16".to_owned(), TableValue::Bool(true))]);
+    loaded.set_table(&mut runtime, "inside", entries).unwrap();
+    let expected = [
+        "bm_mt_delete_entry 0 NatIngress.rp_route.rp_routes 41".to_owned(),
+        "bm_mt_delete_entry 0 NatIngress.translate.inside 42".to_owned(),
+        "bm_mt_add_entry 0 NatIngress.translate.inside [{1, {0x0a010000, 16}}] NatIngress.translate.set_inside \
+         [0x01] {}"
+            .to_owned(),
+    ];
+    assert_eq!(fake.lines(), expected);
+
+    loaded.set_configuration(&mut runtime, |operator| operator.incarnation = 4).unwrap();
+    let lines = fake.lines();
+    assert!(lines.len() == 1 && lines[0].contains("rp_configure [0x0007, 0x0004,"), "{lines:?}");
+}
+
+#[test]
+fn mistakes_name_their_place() {
+    let fake = Fake::start(handles());
+    let mut runtime = Runtime::connect(fake.address()).unwrap();
+    let mut said = |text: &str, change: fn(&mut Operator)| {
+        let mut operator = operator();
+        change(&mut operator);
+        let error: LoadError = load(&mut runtime, &Entries::parse(text).unwrap(), &operator).unwrap_err();
+        error.to_string()
+    };
+    let changed = |from: &str, to: &str| text().replacen(from, to, 1);
+    assert_eq!(
+        said(&changed("\"store.mtu\"", "\"store.mut\""), |_| ()),
+        "NatIngress.rp_intake.rp_config: `store_mtu` comes from `store.mut`, which is not there"
+    );
+    assert_eq!(
+        said(&changed("\"for_each\": \"routes\"", "\"for_each\": \"roads\""), |_| ()),
+        "NatIngress.rp_route.rp_routes has a row for each of `roads`, which is no list of an operator's configuration"
+    );
+    assert_eq!(
+        said(&text(), |operator| operator.stores[0].port = 512),
+        "NatIngress.rp_store.rp_store: `port` has 9 bits, 0x200 has more"
+    );
+    assert_eq!(
+        said(&text(), |operator| {
+            operator.tables.insert("outside".to_owned(), BTreeMap::new());
+        }),
+        "nat has no table `outside`"
+    );
+    assert_eq!(
+        said(&text(), |operator| {
+            let entries = (0..65).map(|i| (format!("10.{i}.0.0/16"), TableValue::Bool(true)));
+            operator.tables.insert("inside".to_owned(), entries.collect());
+        }),
+        "NatIngress.translate.inside takes 64 rows, not 65"
+    );
+    assert_eq!(
+        said(&text(), |operator| {
+            let entries = [("10.0.0.0/40".to_owned(), TableValue::Bool(true))];
+            operator.tables.insert("inside".to_owned(), entries.into());
+        }),
+        "NatIngress.translate.inside: `10.0.0.0/40` is no prefix"
+    );
+}

@@ -1,0 +1,55 @@
+//! The apps that are compared, each with what an operator would put into its tables.
+
+use crate::run::{Options, Outcome, run};
+use crate::samples;
+
+/// An app and its surroundings.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// Name of the app.
+    pub name: &'static str,
+    /// Its source, from the workspace's root.
+    pub source: &'static str,
+    /// Its tables, as an operator writes them. Hosts are in 10.0.0.0/8 behind port 1, and in 198.51.100.0/24 and
+    /// 203.0.113.0/24 behind port 2.
+    pub tables: &'static str,
+}
+
+/// Runs a case.
+pub type Run = fn(&Case, &Options) -> anyhow::Result<Outcome>;
+
+/// Every app.
+pub const CASES: &[(Case, Run)] = &[
+    (
+        Case {
+            name: "nat",
+            source: "apps/src/nat.rs",
+            tables: r#"{"inside": {"10.0.0.0/8": true, "10.9.0.0/16": false}, "public": {"203.0.113.1": true}}"#,
+        },
+        run::<apps::nat::App>,
+    ),
+    (
+        Case {
+            name: "puzzle",
+            source: "apps/tests/agreement/puzzle_app.rs",
+            tables: r#"{"class": {"10.0.0.1": 1, "10.0.0.0/16": 4, "203.0.113.1": 3, "198.51.100.0/24": 9}}"#,
+        },
+        run::<samples::puzzle::App>,
+    ),
+    (
+        Case {
+            name: "meter",
+            source: "redplane-codegen/tests/fixtures/meter/input.rs",
+            tables: r#"{"quota": {"10.0.0.1": 1000, "10.0.2.3": 200, "203.0.113.1": 5000}}"#,
+        },
+        run::<samples::meter::App>,
+    ),
+    (
+        Case { name: "gate", source: "redplane-codegen/tests/fixtures/gate/input.rs", tables: "{}" },
+        run::<samples::gate::App>,
+    ),
+    (
+        Case { name: "arithmetic", source: "apps/tests/agreement/arithmetic_app.rs", tables: "{}" },
+        run::<samples::arithmetic::App>,
+    ),
+];
