@@ -1,15 +1,15 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 
-use crate::Program;
 use crate::switch::config::SwitchFile;
-use crate::testbed;
+use crate::testbed::{self, topology::DataPlane};
+use crate::{Program, bmv2};
 
 /// Switches of RedPlane on Linux.
 #[derive(Debug, Parser)]
@@ -21,8 +21,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a software switch on Linux interfaces until SIGTERM; then it gives its leases back. Needs CAP_NET_RAW.
+    /// Run a switch on Linux interfaces until SIGTERM; then it gives its leases back. Needs CAP_NET_RAW.
     Switch {
+        /// Which data plane.
+        #[arg(long, value_enum, default_value = "software")]
+        data_plane: DataPlane,
+        /// Where BMv2's program and log go.
+        #[arg(long, default_value = ".")]
+        folder: PathBuf,
         /// Its configuration.
         #[arg(long, default_value = "/etc/redplane/switch.toml")]
         config: PathBuf,
@@ -44,10 +50,15 @@ enum Command {
 /// Runs the command line, for these apps.
 #[must_use]
 pub fn main(programs: Vec<Box<dyn Program>>) -> ExitCode {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
     let arguments = Arguments::parse();
+    // The store has a log of its own.
+    if !matches!(arguments.command, Command::Store { .. }) {
+        tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
+    }
     let done = match arguments.command {
-        Command::Switch { config } => switch(&config, &programs).map(|()| ExitCode::SUCCESS),
+        Command::Switch { data_plane, folder, config } => {
+            switch(data_plane, &folder, &config, &programs).map(|()| ExitCode::SUCCESS)
+        }
         Command::Store { apps, arguments } => store(apps, arguments, &programs),
         Command::Testbed(command) => testbed::run(&command, &programs).map(|()| ExitCode::SUCCESS),
     };
@@ -71,9 +82,18 @@ pub fn find<'a>(programs: &'a [Box<dyn Program>], name: &str) -> anyhow::Result<
     }
 }
 
-fn switch(path: &std::path::Path, programs: &[Box<dyn Program>]) -> anyhow::Result<()> {
+fn switch(
+    data_plane: DataPlane,
+    folder: &Path,
+    path: &Path,
+    programs: &[Box<dyn Program>],
+) -> anyhow::Result<()> {
     let file = SwitchFile::load(path)?;
-    let counters = find(programs, &file.app)?.run(&file)?;
+    let program = find(programs, &file.app)?;
+    let counters = match data_plane {
+        DataPlane::Software => program.run(&file)?,
+        DataPlane::Bmv2 => bmv2::run(program, &file, folder)?,
+    };
     println!("{}", serde_json::to_string(&counters)?);
     Ok(())
 }

@@ -25,6 +25,8 @@ pub trait Program: Send + Sync {
     fn name(&self) -> &'static str;
     /// What was emitted for it.
     fn emitted(&self) -> Emitted;
+    /// Bytes of its messages, without the packet that they carry.
+    fn message_len(&self) -> usize;
     /// Runs it as a software switch, until it is told to stop.
     ///
     /// # Errors
@@ -58,6 +60,10 @@ impl<A: App> Program for Linked<A> {
 
     fn emitted(&self) -> Emitted {
         self.emitted
+    }
+
+    fn message_len(&self) -> usize {
+        switch::message_len::<A>()
     }
 
     fn run(&self, file: &SwitchFile) -> anyhow::Result<Counters> {

@@ -17,15 +17,15 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::linux::{self, PacketSocket, Port, Tap};
 use config::{PortFile, SwitchFile};
-use control::Orders;
-pub use worker::Counters;
-use worker::{Order, Worker};
+pub use control::Counters;
+use control::Order;
+use worker::Worker;
 
 /// For how long a switch that was told to stop goes on serving: the answers to what it holds come back within it.
 const LINGER: Duration = Duration::from_millis(50);
 
 /// Orders that wait for the switch's thread.
-const ORDERS_MAX: usize = 64;
+pub(crate) const ORDERS_MAX: usize = 64;
 
 /// MTU of a TAP port.
 const TAP_MTU: u16 = 1500;
@@ -37,6 +37,12 @@ pub fn incarnation() -> u16 {
     ((now.as_millis() / 100) % u128::from(u16::MAX)) as u16 + 1
 }
 
+/// Bytes of a message of an app, without the packet that it carries.
+#[must_use]
+pub fn message_len<A: App>() -> usize {
+    HEADER_LEN + A::Key::LEN + A::State::LEN
+}
+
 /// Runs a switch until SIGTERM or SIGINT; then it gives its leases back and says what it counted.
 ///
 /// # Errors
@@ -44,15 +50,19 @@ pub fn incarnation() -> u16 {
 pub fn run<A: App>(file: &SwitchFile) -> anyhow::Result<Counters> {
     let ports: anyhow::Result<Vec<_>> = file.port.iter().map(open).collect();
     let ports = ports?;
-    let message_len = HEADER_LEN + A::Key::LEN + A::State::LEN;
     let store_mtu =
-        file.check_headroom(message_len, |interface| linux::mtu(interface).unwrap_or(u32::MAX))?;
+        file.check_headroom(message_len::<A>(), |interface| linux::mtu(interface).unwrap_or(u32::MAX))?;
     let config = file.pipeline(incarnation(), store_mtu)?;
     let started = Instant::now();
     let switch = Switch::<A>::new(config, file.tables::<A>()?, worker::clock(started))?;
     let wake = rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
     let (sender, receiver) = mpsc::sync_channel(ORDERS_MAX);
-    let orders = Orders::new(sender, wake.try_clone()?);
+    let bell = wake.try_clone()?;
+    let give = move |order: Order| {
+        sender.try_send(order).context("the switch does not keep up with its orders")?;
+        rustix::io::write(&bell, &1u64.to_ne_bytes())?;
+        Ok(())
+    };
     let worker = Worker::new(switch, ports, receiver, wake, started);
     let (ended, end) = tokio::sync::oneshot::channel();
     let thread = std::thread::Builder::new().name(format!("{}-{}", A::NAME, file.id)).spawn(move || {
@@ -61,11 +71,8 @@ pub fn run<A: App>(file: &SwitchFile) -> anyhow::Result<Counters> {
         let _ = ended.send(());
         counters
     })?;
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(attend(file, &orders, end))?;
-    drop(orders);
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(attend(file, &give, end))?;
+    drop(give);
     let counters = thread.join().map_err(|_| anyhow::anyhow!("the switch's thread panicked"))?;
     counters.context("the switch stopped")
 }
@@ -73,20 +80,20 @@ pub fn run<A: App>(file: &SwitchFile) -> anyhow::Result<Counters> {
 /// Waits for signals and orders, until the switch has ended.
 async fn attend(
     file: &SwitchFile,
-    orders: &Orders,
+    give: &impl Fn(Order) -> anyhow::Result<()>,
     end: tokio::sync::oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let control = control::serve(file.control.as_deref(), orders)?;
+    let control = control::serve(file.control.as_deref(), give)?;
     tracing::info!(app = file.app, switch = file.id, "the switch is up");
     tokio::pin!(end);
     tokio::pin!(control);
     loop {
         tokio::select! {
             _ = &mut end => return Ok(()),
-            _ = terminate.recv() => orders.give(Order::Retire(LINGER))?,
-            _ = interrupt.recv() => orders.give(Order::Retire(LINGER))?,
+            _ = terminate.recv() => give(Order::Retire(LINGER))?,
+            _ = interrupt.recv() => give(Order::Retire(LINGER))?,
             error = &mut control => return error,
         }
     }

@@ -2,40 +2,19 @@
 //! come to the thread that has its slot, and a NAT's two sides have nothing in common that a card could hash by: so a
 //! switch has one thread, and more switches behind ECMP use more cores.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use redplane_sdk::App;
-use redplane_sdk::pipeline::{Output, StorePath, Switch};
+use redplane_sdk::pipeline::{Output, Switch};
 use redplane_sdk::protocol::Ticks;
 use redplane_sdk::protocol::time::TICK_US;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use serde::Serialize;
 
+use super::control::{Counters, Order};
 use crate::linux::Port;
-
-/// What the switch's thread can be told.
-#[derive(Debug)]
-pub(super) enum Order {
-    /// To say what was counted.
-    Count(tokio::sync::oneshot::Sender<Counters>),
-    /// A shard is reached by another way from now on.
-    SetStore(u16, StorePath),
-    /// Give every lease back, serve for as long as this, and end.
-    Retire(Duration),
-}
-
-/// What a switch counted since it started.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Counters {
-    /// By name, as in [`redplane_sdk::pipeline::Statistics`], and `refused`: frames that an interface did not take.
-    pub packets: BTreeMap<&'static str, u64>,
-    /// Packets dropped, by reason; without those that are zero.
-    pub drops: BTreeMap<&'static str, u64>,
-}
 
 /// A switch with its ports.
 pub(super) struct Worker<A: App> {
@@ -175,9 +154,10 @@ impl<A: App> Worker<A> {
             ("retransmitted", counted.retransmitted),
             ("refused", self.refused),
         ];
+        let drops = counted.drops().filter(|(_, packets)| *packets > 0);
         Counters {
             packets: packets.into(),
-            drops: counted.drops().filter(|(_, packets)| *packets > 0).collect(),
+            drops: drops.map(|(reason, packets)| (reason.to_owned(), packets)).collect(),
         }
     }
 }

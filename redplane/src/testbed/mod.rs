@@ -65,6 +65,10 @@ impl Testbed {
             topology,
         };
         testbed.network.build(&testbed.topology)?;
+        if testbed.topology.data_plane == DataPlane::Bmv2 {
+            // It takes frames for what was on the cable.
+            testbed.network.switch_off_offloads()?;
+        }
         testbed.store.start(&testbed.network.store)?;
         for switch in 0..count {
             testbed.start_switch(switch)?;
@@ -232,19 +236,13 @@ impl Testbed {
     }
 
     fn start_switch(&mut self, switch: usize) -> anyhow::Result<()> {
-        match self.topology.data_plane {
-            DataPlane::Software => self.start_software(switch),
-            DataPlane::Bmv2 => bail!("BMv2 is not there yet"),
-        }
-    }
-
-    fn start_software(&mut self, switch: usize) -> anyhow::Result<()> {
         let path = self.folder.join(format!("s{}.toml", switch + 1));
         std::fs::write(&path, toml::to_string(&self.switch_file(switch)?)?)?;
         // The socket of an earlier one would answer nobody.
         let _ = std::fs::remove_file(self.control(switch));
         let mut command = self.network.switches[switch].command(&self.program);
-        command.arg("switch").arg("--config").arg(&path);
+        command.arg("switch").arg("--config").arg(&path).arg("--folder").arg(&self.folder);
+        command.args(["--data-plane", self.topology.data_plane.name()]);
         let mut process = Process::start(&mut command, &self.log(switch))?;
         let end = Instant::now() + STARTS_WITHIN;
         while self.count(switch).is_err() {

@@ -167,6 +167,19 @@ impl Network {
         peer.ip(&batch)
     }
 
+    /// Lets the kernel finish every frame before it goes to a switch.
+    ///
+    /// # Errors
+    /// If `ethtool` is not there.
+    pub fn switch_off_offloads(&self) -> anyhow::Result<()> {
+        for index in 0..self.switches.len() {
+            for port in PORTS {
+                self.peer(port.peer).switch_off_offloads(&peer_interface(index))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Spreads traffic over these switches, on both sides. Without any there is no route.
     ///
     /// # Errors

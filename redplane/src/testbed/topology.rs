@@ -31,6 +31,17 @@ pub enum DataPlane {
     Bmv2,
 }
 
+impl DataPlane {
+    /// Its name on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            DataPlane::Software => "software",
+            DataPlane::Bmv2 => "bmv2",
+        }
+    }
+}
+
 /// A testbed, as a file says it.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
