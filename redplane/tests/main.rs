@@ -1,1 +1,5 @@
+//! Switches on Linux.
 
+mod configuration;
+mod offload;
+mod testbed;

@@ -1,0 +1,81 @@
+//! Files of an operator, and what is wrong with them.
+
+use redplane::switch::config::SwitchFile;
+use redplane::testbed::topology::Topology;
+
+const SWITCH: &str = r#"
+app = "nat"
+id = 1
+address = "192.0.2.1"
+mac = "02:00:00:01:01:03"
+lease_ms = 100
+port = [
+    { number = 1, interface = "inside" },
+    { number = 3, interface = "store", store_facing = true },
+]
+store = [{ address = "192.0.2.101", mac = "02:00:00:02:01:03", port = 3 }]
+route = [{ prefix = "0.0.0.0/0", port = 1, source = "02:00:00:01:01:01", destination = "02:00:00:02:01:01" }]
+tables = { inside = { "10.0.0.0/8" = true } }
+"#;
+
+const TOPOLOGY: &str = include_str!("../examples/nat.toml");
+
+fn switch(from: &str, to: &str) -> String {
+    assert!(SWITCH.contains(from), "{from}");
+    let file: SwitchFile = match toml::from_str(&SWITCH.replace(from, to)) {
+        Ok(file) => file,
+        Err(error) => return error.to_string(),
+    };
+    let checked = file.pipeline(1, 9000).and_then(|_| file.tables::<apps::nat::App>());
+    checked.map_or_else(|error| format!("{error:#}"), |_| String::new())
+}
+
+fn topology(from: &str, to: &str) -> String {
+    assert!(TOPOLOGY.contains(from), "{from}");
+    Topology::parse(&TOPOLOGY.replace(from, to)).map_or_else(|error| format!("{error:#}"), |_| String::new())
+}
+
+#[track_caller]
+fn assert_says(said: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(said.contains(part), "`{part}` is not in: {said}");
+    }
+}
+
+#[test]
+fn the_switch_is_what_the_file_says() {
+    assert_eq!(switch("id = 1", "id = 2"), "");
+}
+
+#[test]
+fn a_mistake_in_a_switch_is_named() {
+    assert_says(&switch("lease_ms = 100", "lease_ms = 1"), &["lease_ms", "leaves a switch"]);
+    assert_says(&switch("lease_ms", "lease"), &["unknown field `lease`"]);
+    assert_says(&switch(", store_facing = true", ""), &["192.0.2.101", "port 3", "store_facing"]);
+    assert_says(&switch("0.0.0.0/0", "0.0.0.0"), &["ADDRESS/BITS"]);
+    assert_says(&switch("0.0.0.0/0", "0.0.0/0"), &["route 0.0.0/0"]);
+    assert_says(&switch("02:00:00:01:01:01", "02:00"), &["02:00", "Ethernet address"]);
+    assert_says(&switch("10.0.0.0/8", "10.0.0.1/8"), &["[tables]", "bits set"]);
+    assert_says(&switch("inside = {", "inner = {"), &["[tables]", "inner"]);
+}
+
+#[test]
+fn a_full_frame_must_fit_on_its_way_to_the_store() {
+    let file: SwitchFile = toml::from_str(SWITCH).expect("the file is sound");
+    let mtu = |store| move |name: &str| if name == "store" { store } else { 1500 };
+    // Ethernet, IPv4 and UDP around a message of 43 bytes.
+    assert_eq!(file.check_headroom(43, mtu(1585)).expect("it fits"), 1585);
+    let said = file.check_headroom(43, mtu(1584)).expect_err("it does not fit").to_string();
+    assert_says(&said, &["1584", "1585", "inside", "raise the MTU of store"]);
+}
+
+#[test]
+fn a_mistake_in_a_topology_is_named() {
+    assert_eq!(topology("hosts = 3", "hosts = 4"), "");
+    assert_says(&topology("name = \"nat\"", "name = \"a-name\""), &["a-name", "small letters"]);
+    assert_says(&topology("10.7.0.0/24\"\nhosts = 3", "10.7.0.0/29\"\nhosts = 7"), &["no room for 7 hosts"]);
+    assert_says(&topology("network = \"10.7.0.0/24\"", "network = \"10.7.0.9/24\""), &["bits set"]);
+    assert_says(&topology("lease_ms = 100", "switches = 17"), &["switches is 17", "1 to 16"]);
+    assert_says(&topology("lease_ms = 100", "store_nodes = 0"), &["store_nodes is 0"]);
+    assert_says(&topology("lease_ms = 100", "data_plane = \"tofino\""), &["tofino", "software"]);
+}

@@ -1,0 +1,197 @@
+//! A testbed, where there is root for it.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use redplane::Emitted;
+use redplane::linux::PacketSocket;
+use redplane::testbed::Testbed;
+use redplane::testbed::namespace::Namespace;
+use redplane::testbed::topology::Topology;
+
+/// What keeps these tests from running here. It is said past the test harness, so that it is seen.
+fn skipped() -> bool {
+    let is_root =
+        Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    let has_ip = Command::new("ip").arg("-V").output().is_ok_and(|output| output.status.success());
+    let missing = match (is_root, has_ip) {
+        (true, true) => return false,
+        (false, _) => "not root",
+        (true, false) => "ip not found",
+    };
+    let said = format!("SKIPPED: {missing}: a testbed of network namespaces\n");
+    let _ = std::fs::write("/dev/stderr", said);
+    true
+}
+
+/// Two namespaces with a cable between them.
+struct Cable([Namespace; 2]);
+
+impl Cable {
+    fn lay(name: &str) -> Self {
+        let ends = [1, 2].map(|end| Namespace::named(format!("t{name}{end}")));
+        for end in &ends {
+            end.remove().expect("an old one can be removed");
+            end.create().expect("a namespace can be made");
+        }
+        let mut ip = Command::new("ip");
+        ip.args(["link", "add", "left", "netns", ends[0].name(), "type", "veth"]);
+        assert!(
+            ip.args(["peer", "name", "right", "netns", ends[1].name()]).status().expect("ip starts").success()
+        );
+        ends[0].ip("addr add 10.0.0.1/24 dev left\nlink set left up\n").expect("one end");
+        ends[1].ip("link set right up\n").expect("the other end");
+        Cable(ends)
+    }
+}
+
+impl Drop for Cable {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|end| end.remove().expect("it can be removed"));
+    }
+}
+
+fn heard(socket: &mut PacketSocket, is_it: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
+    let (mut frames, end) = (Vec::new(), std::time::Instant::now() + Duration::from_secs(10));
+    while std::time::Instant::now() < end {
+        let received = socket.receive(|frame| frames.push(frame.to_vec())).expect("the interface is there");
+        if received == 0 && frames.iter().any(|frame| is_it(frame)) {
+            break;
+        }
+    }
+    frames.retain(|frame| is_it(frame));
+    frames
+}
+
+#[test]
+fn frames_come_out_as_they_went_in() {
+    if skipped() {
+        return;
+    }
+    let cable = Cable::lay("frame");
+    let open = |end: usize, name: &'static str| {
+        cable.0[end].within(|| PacketSocket::open(name)).expect("the namespace is there").expect("it opens")
+    };
+    let (left, mut right) = (open(0, "left"), open(1, "right"));
+    let is_ours = |frame: &[u8]| frame.starts_with(&[2, 0, 0, 0, 0, 9]);
+    // With a VLAN tag, which Linux takes out of it; the last one is as long as the link takes.
+    for (len, tag) in [(60, false), (64, true), (1514, false)] {
+        let mut frame = vec![0x5a; len];
+        frame[..12].copy_from_slice(&[2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 8]);
+        let kind: &[u8] = if tag { &[0x81, 0, 0x20, 7, 0x88, 0xb5] } else { &[0x88, 0xb5] };
+        frame[12..12 + kind.len()].copy_from_slice(kind);
+        assert_eq!(left.send([frame.as_slice()].into_iter()).sent, 1);
+        assert_eq!(heard(&mut right, is_ours), [frame]);
+    }
+    // The ring goes round more than once.
+    let frame = [&[2, 0, 0, 0, 0, 9][..], &[1; 54]].concat();
+    for _ in 0..200 {
+        left.send(std::iter::repeat_n(frame.as_slice(), 50));
+        assert_eq!(heard(&mut right, is_ours).len(), 50);
+    }
+    // A frame that the link does not take is refused, and those behind it are not.
+    let long = vec![2; 2000];
+    let sent = left.send([frame.as_slice(), &long, &frame].into_iter());
+    assert_eq!((sent.sent, sent.refused), (2, 1));
+}
+
+/// The kernel hands a packet over that a card would have to cut: it arrives in pieces, each with the right checksum.
+#[test]
+fn what_the_kernel_leaves_to_a_card_is_done() {
+    if skipped() {
+        return;
+    }
+    let cable = Cable::lay("gso");
+    cable.0[0].ip("neigh add 10.0.0.2 lladdr 02:00:00:00:00:09 dev left nud permanent\n").expect("a neighbour");
+    let opened = cable.0[1].within(|| PacketSocket::open("right")).expect("the namespace is there");
+    let mut socket = opened.expect("it opens");
+    cable.0[0]
+        .within(|| {
+            let sender = std::net::UdpSocket::bind("10.0.0.1:9").expect("an address of ours");
+            setsockopt(&sender, sockopt::UdpGsoSegment, &1000).expect("the kernel segments");
+            sender.send_to(&[7; 10_500], "10.0.0.2:9").expect("it is sent");
+        })
+        .expect("the namespace is there");
+    let frames = heard(&mut socket, |frame| frame.starts_with(&[2, 0, 0, 0, 0, 9]));
+    let lens: Vec<_> = frames.iter().map(|frame| frame.len() - 42).collect();
+    assert_eq!(lens, [[1000; 10].as_slice(), &[500]].concat());
+    for frame in frames {
+        let sliced = etherparse::SlicedPacket::from_ethernet(&frame).expect("a frame");
+        let Some(etherparse::TransportSlice::Udp(udp)) = sliced.transport else { panic!("no UDP") };
+        let Some(etherparse::NetSlice::Ipv4(ip)) = sliced.net else { panic!("no IPv4") };
+        let computed = udp.to_header().calc_checksum_ipv4(&ip.header().to_header(), udp.payload());
+        assert_eq!(udp.checksum(), computed.expect("not too long"));
+    }
+}
+
+/// One connection of the kernel's through everything that can be done to a testbed.
+#[test]
+fn a_connection_outlives_its_switches_and_a_node_of_the_store() {
+    if skipped() {
+        return;
+    }
+    let mut topology = Topology::parse(include_str!("../examples/nat.toml")).expect("the example is sound");
+    "test".clone_into(&mut topology.name);
+    // A machine that runs other tests too is slow.
+    topology.lease_ms = 500;
+    let emitted = Emitted {
+        schema: include_str!("../../p4-out/nat/schema.json"),
+        v1model: include_str!("../../p4-out/nat/v1model/nat.p4"),
+        entries: include_str!("../../p4-out/nat/v1model/entries.json"),
+    };
+    let program = Path::new(env!("CARGO_BIN_EXE_redplane"));
+    let mut testbed = Testbed::start(topology, program, emitted).expect("the testbed starts");
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let server = testbed.network().outside.spawn("server", move || {
+        let listener = TcpListener::bind("198.51.100.1:7")?;
+        ready.send(())?;
+        let (mut stream, from) = listener.accept()?;
+        std::io::copy(&mut stream.try_clone()?, &mut stream)?;
+        Ok(from.ip().to_string())
+    });
+    is_ready.recv().expect("the server listens");
+    let connected = testbed.network().inside.within(|| TcpStream::connect("198.51.100.1:7"));
+    let mut stream = connected.expect("the namespace is there").expect("the NAT lets it out");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let mut sent = 0u8;
+    let mut still_there = || {
+        for _ in 0..3 {
+            sent += 1;
+            stream.write_all(&[sent]).expect("it is sent");
+            let mut answer = [0];
+            stream.read_exact(&mut answer).expect("it is answered");
+            assert_eq!(answer, [sent]);
+        }
+    };
+    still_there();
+    testbed.kill_switch(0).expect("switch 1 runs");
+    still_there();
+    testbed.restart_switch(0).expect("it starts again");
+    testbed.kill_switch(1).expect("switch 2 runs");
+    still_there();
+    testbed.restart_switch(1).expect("it starts again");
+    testbed.drain_switch(0).expect("switch 1 goes in peace");
+    still_there();
+    testbed.kill_store_node(0).expect("node 0 runs");
+    testbed.restart_switch(0).expect("it starts again, and talks to another node");
+    still_there();
+    testbed.set_link(1, "store", false).expect("there is such a cable");
+    still_there();
+    testbed.set_link(1, "store", true).expect("it is up again");
+    testbed.check().expect("all that should run does");
+    let counted = testbed.count(0).expect("it answers");
+    assert!(counted["packets"]["transmitted"].as_u64() > Some(0), "{counted}");
+    assert!(testbed.kill_switch(0).is_ok() && testbed.kill_switch(0).is_err(), "it dies once");
+    still_there();
+    drop(stream);
+    let seen =
+        server.expect("the namespace is there").join().expect("no panic").expect("the server ends well");
+    assert_eq!(seen, "203.0.113.1", "the server sees the NAT's address");
+    let store = testbed.network().store.clone();
+    drop(testbed);
+    assert!(!store.exists(), "nothing is left");
+}
