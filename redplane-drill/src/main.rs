@@ -25,14 +25,23 @@ use traffic::Load;
 /// Kernel TCP through switches that are killed, and how fast their data path is. Needs root.
 #[derive(Parser)]
 struct Arguments {
-    /// The `redplane` command.
-    #[arg(long)]
-    program: PathBuf,
+    /// The `redplane` command, if it is not beside this one.
+    #[arg(long, global = true)]
+    program: Option<PathBuf>,
     /// As JSON.
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
     command: What,
+}
+
+impl Arguments {
+    fn program(&self) -> anyhow::Result<PathBuf> {
+        match &self.program {
+            Some(program) => Ok(program.clone()),
+            None => Ok(std::env::current_exe().context("where is this program?")?.with_file_name("redplane")),
+        }
+    }
 }
 
 #[derive(Subcommand)]
@@ -119,7 +128,7 @@ fn run_drill(arguments: &Arguments, drill: &Drill) -> anyhow::Result<ExitCode> {
             DataPlane::Software => ("software switch", drill.kills, software_load(drill)),
             DataPlane::Bmv2 => ("BMv2", drill.kills * 2 / 5, bmv2_load(drill)),
         };
-        let mut testbed = testbed(&arguments.program, plane, drill.lease_ms, 2)?;
+        let mut testbed = testbed(&arguments.program()?, plane, drill.lease_ms, 2)?;
         for (blow, blows) in [(Blow::Kill, kills), (Blow::Drain, drill.drains)] {
             if blows > 0 {
                 reports.push(drill::run(
@@ -167,7 +176,7 @@ fn progress(name: &str, blow: Blow, blows: u32) -> impl FnMut(u32) + use<> {
 }
 
 fn run_datapath(arguments: &Arguments, seconds: u64) -> anyhow::Result<()> {
-    let rates = bench::run(&arguments.program, seconds)?;
+    let rates = bench::run(&arguments.program()?, seconds)?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&rates)?);
     } else {
@@ -205,8 +214,8 @@ fn software_load(drill: &Drill) -> Load {
 /// Less, for BMv2 is a reference and not made for speed.
 fn bmv2_load(drill: &Drill) -> Load {
     Load {
-        portion: 1000,
-        interval: Duration::from_millis(200),
+        portion: 2000,
+        interval: Duration::from_millis(500),
         probes: 8,
         probe_interval: Duration::from_millis(20),
         ..software_load(drill)

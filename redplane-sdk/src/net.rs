@@ -286,6 +286,14 @@ impl Network {
         self.tap = Some(Box::new(tap));
     }
 
+    /// When something happens next; `None` if nothing is under way and no device has a deadline.
+    #[must_use]
+    pub fn next_event(&self) -> Option<Time> {
+        let arrival = self.flights.first_key_value().map(|((time, _), _)| *time);
+        let deadline = self.next_deadline().map(|(deadline, _)| deadline);
+        arrival.into_iter().chain(deadline).min()
+    }
+
     /// Runs until this moment. At one moment frames go before deadlines, and those in the order of devices.
     pub fn run_until(&mut self, end: Time) {
         while self.step(end) {}

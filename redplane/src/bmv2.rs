@@ -18,6 +18,9 @@ use crate::switch::{Counters, ORDERS_MAX, incarnation};
 /// Where the switch listens. Each has a network namespace of its own.
 const THRIFT_PORT: u16 = 9090;
 
+/// Packets that may wait at a port. BMv2's 64 are less than what 200 connections may send at once.
+const QUEUE_DEPTH: u32 = 1024;
+
 /// After how long an unacknowledged write is sent again, in leases: as the software switch has it first.
 const RESENDS_PER_LEASE: u32 = 10;
 
@@ -47,6 +50,9 @@ pub fn run(program: &dyn Program, file: &SwitchFile, folder: &Path) -> anyhow::R
     let mut operator = Operator::of_switch(&config, resend.max(1));
     operator.tables = toml::Value::Table(file.tables.clone()).try_into().context("[tables]")?;
     let mut loaded = switch.load(&entries, &operator)?;
+    for port in &file.port {
+        switch.runtime().set_queue_depth(port.number, QUEUE_DEPTH)?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(attend(file, &mut switch, &mut loaded))?;
     count(&mut switch, &loaded)

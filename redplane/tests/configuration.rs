@@ -2,6 +2,7 @@
 
 use redplane::switch::config::SwitchFile;
 use redplane::testbed::topology::Topology;
+use redplane::testbed::wire::Impairment;
 
 const SWITCH: &str = r#"
 app = "nat"
@@ -70,6 +71,18 @@ fn a_full_frame_must_fit_on_its_way_to_the_store() {
 }
 
 #[test]
+fn an_impairment_is_what_is_said() {
+    let parse = |text: &str| Impairment::parse(&text.split(' ').collect::<Vec<_>>());
+    let found = parse("loss=0.25 delay_ms=1.5").expect("it is sound");
+    assert_eq!(found, Impairment { loss: 0.25, delay_ms: 1.5, ..Impairment::default() });
+    for (text, part) in
+        [("loss", "NAME=VALUE"), ("lose=1", "no `lose`"), ("loss=x", "loss=x"), ("delay_ms=-1", "delay_ms")]
+    {
+        assert_says(&format!("{:#}", parse(text).expect_err("it is wrong")), &[part]);
+    }
+}
+
+#[test]
 fn a_mistake_in_a_topology_is_named() {
     assert_eq!(topology("hosts = 3", "hosts = 4"), "");
     assert_says(&topology("name = \"nat\"", "name = \"a-name\""), &["a-name", "small letters"]);
@@ -77,5 +90,13 @@ fn a_mistake_in_a_topology_is_named() {
     assert_says(&topology("network = \"10.7.0.0/24\"", "network = \"10.7.0.9/24\""), &["bits set"]);
     assert_says(&topology("lease_ms = 100", "switches = 17"), &["switches is 17", "1 to 16"]);
     assert_says(&topology("lease_ms = 100", "store_nodes = 0"), &["store_nodes is 0"]);
+    let cable = |text: &str| topology("[inside]", &format!("[[cable]]\n{text}\n[inside]"));
+    assert_eq!(cable("switch = 1\nport = \"store\"\nimpairment = { loss = 0.5 }"), "");
+    assert_says(&cable("switch = 3\nport = \"store\""), &["switch of a cable is 3"]);
+    assert_says(&cable("switch = 1\nport = \"north\""), &["no port `north`"]);
+    assert_says(
+        &cable("switch = 1\nport = \"store\"\nimpairment = { loss = 2.0 }"),
+        &["s1, store", "loss is 2"],
+    );
     assert_says(&topology("lease_ms = 100", "data_plane = \"tofino\""), &["tofino", "software"]);
 }

@@ -12,6 +12,7 @@ use redplane::linux::PacketSocket;
 use redplane::testbed::Testbed;
 use redplane::testbed::namespace::Namespace;
 use redplane::testbed::topology::Topology;
+use redplane::testbed::wire::Impairment;
 
 /// What keeps these tests from running here. It is said past the test harness, so that it is seen.
 fn skipped() -> bool {
@@ -41,7 +42,10 @@ impl Cable {
         let mut ip = Command::new("ip");
         ip.args(["link", "add", "left", "netns", ends[0].name(), "type", "veth"]);
         assert!(
-            ip.args(["peer", "name", "right", "netns", ends[1].name()]).status().expect("ip starts").success()
+            ip.args(["peer", "name", "right", "netns", ends[1].name()])
+                .status()
+                .expect("ip starts")
+                .success()
         );
         ends[0].ip("addr add 10.0.0.1/24 dev left\nlink set left up\n").expect("one end");
         ends[1].ip("link set right up\n").expect("the other end");
@@ -106,7 +110,9 @@ fn what_the_kernel_leaves_to_a_card_is_done() {
         return;
     }
     let cable = Cable::lay("gso");
-    cable.0[0].ip("neigh add 10.0.0.2 lladdr 02:00:00:00:00:09 dev left nud permanent\n").expect("a neighbour");
+    cable.0[0]
+        .ip("neigh add 10.0.0.2 lladdr 02:00:00:00:00:09 dev left nud permanent\n")
+        .expect("a neighbour");
     let opened = cable.0[1].within(|| PacketSocket::open("right")).expect("the namespace is there");
     let mut socket = opened.expect("it opens");
     cable.0[0]
@@ -138,6 +144,8 @@ fn a_connection_outlives_its_switches_and_a_node_of_the_store() {
     "test".clone_into(&mut topology.name);
     // A machine that runs other tests too is slow.
     topology.lease_ms = 500;
+    let cable = "switch = 1\nport = \"inside\"\nimpairment = { delay_ms = 20 }\n";
+    topology.cable = vec![toml::from_str(cable).expect("a cable")];
     let emitted = Emitted {
         schema: include_str!("../../p4-out/nat/schema.json"),
         v1model: include_str!("../../p4-out/nat/v1model/nat.p4"),
@@ -168,6 +176,17 @@ fn a_connection_outlives_its_switches_and_a_node_of_the_store() {
         }
     };
     still_there();
+    testbed.set_usable(1, false).expect("the routers use switch 1");
+    let began = std::time::Instant::now();
+    still_there();
+    assert!(began.elapsed() >= Duration::from_millis(3 * 20), "each way through the cable takes 20 ms");
+    let loss =
+        Impairment { loss: 0.2, duplicate: 0.2, reorder: 0.3, jitter_ms: 5.0, ..Impairment::default() };
+    testbed.impair(0, "inside", &loss).expect("the cable is one of those");
+    still_there();
+    testbed.impair(0, "inside", &Impairment::default()).expect("the cable is one of those");
+    assert!(testbed.impair(1, "inside", &loss).is_err(), "that cable is not");
+    testbed.set_usable(1, true).expect("the routers use both");
     testbed.kill_switch(0).expect("switch 1 runs");
     still_there();
     testbed.restart_switch(0).expect("it starts again");

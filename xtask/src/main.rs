@@ -4,6 +4,7 @@ mod bench;
 mod chaos;
 mod codegen;
 mod differential;
+mod drill;
 mod model;
 mod simulate;
 mod spawn;
@@ -69,6 +70,13 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Kill switches under kernel TCP, and do the same to what Linux has for it. Needs root.
+    #[command(disable_help_flag = true)]
+    Drill {
+        /// For the drill; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Measure, on this machine.
     Bench {
         #[command(subcommand)]
@@ -78,6 +86,13 @@ enum Chore {
 
 #[derive(Subcommand)]
 enum Bench {
+    /// The data path on veth: the software switch against BMv2, nftables and a bridge. Needs root.
+    #[command(disable_help_flag = true)]
+    Datapath {
+        /// For the measurement; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// The store as real processes, against a bare echo, Redis and memcached, in one run.
     Store {
         /// Seconds of each measurement.
@@ -94,6 +109,8 @@ fn main() -> anyhow::Result<()> {
         Chore::Chaos { arguments } => chaos::run(&root()?, &arguments),
         Chore::Codegen { check } => codegen::run(&root()?, check),
         Chore::Differential { arguments } => differential::run(&root()?, &arguments),
+        Chore::Drill { arguments } => drill::run(&root()?, "drill", &arguments),
+        Chore::Bench { what: Bench::Datapath { arguments } } => drill::run(&root()?, "datapath", &arguments),
         Chore::Simulate { arguments } => simulate::run(&root()?, &arguments),
         Chore::Mutants { arguments } => simulate::mutants(&root()?, &arguments),
         Chore::Bench { what: Bench::Store { seconds, json } } => bench::store(&root()?, seconds, json),

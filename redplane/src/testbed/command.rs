@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use super::Testbed;
 use super::network::Network;
 use super::topology::{DataPlane, Topology};
+use super::wire::Impairment;
 use crate::Program;
 use crate::cli::find;
 
@@ -35,6 +36,7 @@ kill sN             kill switch N (SIGKILL); its cables go dark
 restart sN          start it again, empty
 drain sN            take it out of service: it gives its leases back
 link sN PORT up|down   a cable: PORT is inside, outside or store
+impair sN PORT loss=0.01 delay_ms=5 ...   what a cable does from now on; nothing said: it is good
 kill store-N, restart store-N   a node of the store
 count sN            what the switch counted
 exec WHERE COMMAND  run a command at inside, outside, store or sN
@@ -94,6 +96,9 @@ fn obey(testbed: &mut Testbed, words: &[&str]) -> anyhow::Result<()> {
         ["drain", switch] => testbed.drain_switch(number(testbed, switch)?),
         ["link", switch, port, state @ ("up" | "down")] => {
             testbed.set_link(number(testbed, switch)?, port, *state == "up")
+        }
+        ["impair", switch, port, words @ ..] => {
+            testbed.impair(number(testbed, switch)?, port, &Impairment::parse(words)?)
         }
         ["count", switch] => {
             println!("{}", testbed.count(number(testbed, switch)?)?);

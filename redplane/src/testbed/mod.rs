@@ -7,7 +7,9 @@ pub mod network;
 mod process;
 mod store;
 pub mod topology;
+pub mod wire;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -16,11 +18,12 @@ use anyhow::{Context, bail, ensure};
 use crate::program::Emitted;
 use crate::switch::config::{PortFile, RouteFile, StoreFile, SwitchFile};
 pub use command::{Command, run};
-use network::{Network, PORTS, Peer, mac, peer_mac, store_address, switch_address};
+use network::{Network, PORTS, Peer, Port, mac, peer_mac, store_address, switch_address};
 use process::LOOK_AGAIN;
 pub use process::Process;
 use store::Store;
-use topology::{DataPlane, Topology};
+use topology::{CableFile, DataPlane, Topology};
+use wire::{Impairment, Wires};
 
 /// How long a switch may take to start.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
@@ -37,6 +40,7 @@ pub struct Testbed {
     program: PathBuf,
     store: Store,
     switches: Vec<Option<Process>>,
+    wires: Option<Wires>,
     /// Which switches the routers send to.
     usable: Vec<bool>,
 }
@@ -61,10 +65,12 @@ impl Testbed {
             program,
             store,
             switches: (0..count).map(|_| None).collect(),
+            wires: None,
             usable: vec![true; count],
             topology,
         };
         testbed.network.build(&testbed.topology)?;
+        testbed.wires = testbed.lay_wires()?;
         if testbed.topology.data_plane == DataPlane::Bmv2 {
             // It takes frames for what was on the cable.
             testbed.network.switch_off_offloads()?;
@@ -145,6 +151,34 @@ impl Testbed {
         self.set_usable(switch, up)
     }
 
+    /// Changes what a cable does to frames, in either direction.
+    ///
+    /// # Errors
+    /// If the topology does not have it among its cables.
+    pub fn impair(&self, switch: usize, port: &str, impairment: &Impairment) -> anyhow::Result<()> {
+        let is_it = |cable: &CableFile| usize::from(cable.switch) == switch + 1 && cable.port == port;
+        ensure!(
+            self.topology.cable.iter().any(is_it),
+            "the cable of s{} at {port} does not run through this program: add [[cable]] switch = {}, port = \"{port}\"",
+            switch + 1,
+            switch + 1
+        );
+        let wires = self.wires.as_ref().context("there are no such cables")?;
+        wires.set((switch, Port::named(port)?.number), impairment.link()?)
+    }
+
+    fn lay_wires(&self) -> anyhow::Result<Option<Wires>> {
+        let cable = |cable: &CableFile| {
+            let at = (usize::from(cable.switch) - 1, Port::named(&cable.port)?.number);
+            anyhow::Ok((at, (network::wire_interfaces(at), cable.impairment.link()?)))
+        };
+        let cables: BTreeMap<_, _> = self.topology.cable.iter().map(cable).collect::<Result<_, _>>()?;
+        if cables.is_empty() {
+            return Ok(None);
+        }
+        Wires::start(&self.network.wire, cables).map(Some)
+    }
+
     /// Kills a node of the store (SIGKILL). Switches that sent to it send to another one from now on.
     ///
     /// # Errors
@@ -195,7 +229,11 @@ impl Testbed {
         self.switches[switch].as_ref()
     }
 
-    fn set_usable(&mut self, switch: usize, usable: bool) -> anyhow::Result<()> {
+    /// Lets the routers send to a switch, or not.
+    ///
+    /// # Errors
+    /// If a router does not take it.
+    pub fn set_usable(&mut self, switch: usize, usable: bool) -> anyhow::Result<()> {
         self.usable[switch] = usable;
         self.network.route(&self.usable)
     }
@@ -290,6 +328,7 @@ impl Testbed {
 impl Drop for Testbed {
     fn drop(&mut self) {
         self.switches.clear();
+        self.wires = None;
         self.store.stop();
         if let Err(error) = self.network.remove() {
             tracing::error!("the testbed is not gone: {error:#}");

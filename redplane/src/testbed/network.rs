@@ -16,7 +16,8 @@ use std::net::Ipv4Addr;
 use anyhow::Context;
 
 use super::namespace::{Namespace, run};
-use super::topology::{HOST_MTU, STORE_MTU, Topology};
+use super::topology::{CableFile, HOST_MTU, STORE_MTU, Topology};
+use super::wire::Cable;
 
 /// Ports of a switch.
 pub const PORTS: [Port; 3] = [
@@ -34,6 +35,17 @@ pub struct Port {
     pub interface: &'static str,
     /// What is at the other end of the cable.
     pub peer: Peer,
+}
+
+impl Port {
+    /// The port of this name.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn named(name: &str) -> anyhow::Result<Self> {
+        let port = PORTS.into_iter().find(|port| port.interface == name);
+        port.with_context(|| format!("a switch has no port `{name}`; it has inside, outside and store"))
+    }
 }
 
 /// What a switch is connected to.
@@ -60,6 +72,8 @@ pub struct Network {
     pub store: Namespace,
     /// The switches.
     pub switches: Vec<Namespace>,
+    /// Where the cables run that may be impaired.
+    pub(super) wire: Namespace,
     inner_routes: Vec<String>,
     outer_routes: Vec<String>,
 }
@@ -76,6 +90,7 @@ impl Network {
             outer: named("outer"),
             store: named("store"),
             switches: (1..=topology.switches).map(|switch| named(&format!("s{switch}"))).collect(),
+            wire: named("wire"),
             inner_routes: vec!["default".to_owned()],
             outer_routes: topology.announced.clone(),
         }
@@ -88,7 +103,9 @@ impl Network {
     }
 
     fn all(&self) -> impl Iterator<Item = &Namespace> {
-        [&self.inside, &self.outside, &self.inner, &self.outer, &self.store].into_iter().chain(&self.switches)
+        [&self.inside, &self.outside, &self.inner, &self.outer, &self.store, &self.wire]
+            .into_iter()
+            .chain(&self.switches)
     }
 
     /// The namespace at the other end of a port's cable.
@@ -134,7 +151,10 @@ impl Network {
         }
         for (index, switch) in self.switches.iter().enumerate() {
             for port in PORTS {
-                self.connect(index, switch, port)?;
+                let through = |cable: &CableFile| {
+                    usize::from(cable.switch) == index + 1 && cable.port == port.interface
+                };
+                self.connect(index, switch, port, topology.cable.iter().any(through))?;
             }
         }
         let mut batch = String::new();
@@ -145,10 +165,23 @@ impl Network {
         self.route(&vec![true; self.switches.len()])
     }
 
-    fn connect(&self, index: usize, switch: &Namespace, port: Port) -> anyhow::Result<()> {
+    fn connect(
+        &self,
+        index: usize,
+        switch: &Namespace,
+        port: Port,
+        through_wire: bool,
+    ) -> anyhow::Result<()> {
         let (peer, end) = (self.peer(port.peer), peer_interface(index));
         let mtu = if port.peer == Peer::Store { STORE_MTU } else { HOST_MTU };
-        cable(switch, port.interface, peer, &end, mtu)?;
+        if through_wire {
+            let [near, far] = wire_interfaces((index, port.number));
+            cable(switch, port.interface, &self.wire, &near, mtu)?;
+            cable(&self.wire, &far, peer, &end, mtu)?;
+            self.wire.ip(&format!("link set {near} up\nlink set {far} up\n"))?;
+        } else {
+            cable(switch, port.interface, peer, &end, mtu)?;
+        }
         // The interface keeps an address that is not the switch's: so the kernel, which sees every frame too, throws it away
         // at once, as one for another host.
         switch.ip(&format!("link set {} up\n", port.interface))?;
@@ -236,6 +269,11 @@ fn cable(a: &Namespace, a_end: &str, b: &Namespace, b_end: &str, mtu: u16) -> an
 #[must_use]
 pub fn peer_interface(switch: usize) -> String {
     format!("s{}", switch + 1)
+}
+
+/// The interfaces of a cable that runs through the wire's namespace: towards the switch, and away from it.
+pub(super) fn wire_interfaces((switch, port): Cable) -> [String; 2] {
+    ["near", "far"].map(|end| format!("s{}-{port}-{end}", switch + 1))
 }
 
 /// The Ethernet address of a switch's port.

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 
+use super::network::Port;
+use super::wire::Impairment;
+
 /// Most switches: the second byte of a link's addresses counts them.
 pub const SWITCHES_MAX: u8 = 16;
 
@@ -68,6 +71,9 @@ pub struct Topology {
     pub outside: Side,
     /// Prefixes that the outside reaches through the switches: a NAT's public addresses, a firewall's inside.
     pub announced: Vec<String>,
+    /// Cables of switches that are not perfect, or may become so.
+    #[serde(default)]
+    pub cable: Vec<CableFile>,
     /// The app's tables.
     #[serde(default)]
     pub tables: toml::Table,
@@ -77,6 +83,19 @@ pub struct Topology {
     /// Where its files are while it runs (default: /run/redplane/NAME).
     #[serde(default)]
     pub folder: Option<PathBuf>,
+}
+
+/// A cable of a switch that goes through this program, which impairs it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CableFile {
+    /// Number of the switch, from one.
+    pub switch: u8,
+    /// The switch's port: inside, outside or store.
+    pub port: String,
+    /// What it does to frames.
+    #[serde(default)]
+    pub impairment: Impairment,
 }
 
 /// Hosts on one side: one namespace with as many addresses.
@@ -139,6 +158,11 @@ impl Topology {
             is_plain && (1..=NAME_LEN_MAX).contains(&name.len()),
             "name `{name}` must have 1 to {NAME_LEN_MAX} small letters and digits: namespaces are called by it"
         );
+        for cable in &topology.cable {
+            fits("the switch of a cable", cable.switch, topology.switches)?;
+            Port::named(&cable.port)?;
+            cable.impairment.link().with_context(|| format!("cable of s{}, {}", cable.switch, cable.port))?;
+        }
         for side in [&topology.inside, &topology.outside] {
             let (_, length) = side.parts()?;
             let room = 1u64 << (32 - length);
