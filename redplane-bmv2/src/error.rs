@@ -43,6 +43,6 @@ pub enum RuntimeError {
         /// The table, counter, register, or number that it was about.
         subject: String,
         /// What it should have been.
-        expected: &'static str,
+        expected: String,
     },
 }

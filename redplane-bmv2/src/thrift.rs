@@ -4,16 +4,13 @@
 //! multiplexed by service), so a method is called `service:method`.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, BufReader, BufWriter};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use thrift::protocol::{
     TBinaryInputProtocol, TBinaryOutputProtocol, TFieldIdentifier, TInputProtocol, TListIdentifier,
     TMessageIdentifier, TMessageType, TOutputProtocol, TStructIdentifier, TType,
-};
-use thrift::transport::{
-    ReadHalf, TBufferedReadTransport, TBufferedWriteTransport, TIoChannel, TTcpChannel, WriteHalf,
 };
 
 use crate::error::RuntimeError;
@@ -80,7 +77,8 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) fn answer_error(&self, expected: &'static str) -> RuntimeError {
+    pub(crate) fn answer_error(&self, expected: &str) -> RuntimeError {
+        let expected = expected.to_owned();
         RuntimeError::Answer { call: self.method.name, subject: self.subject.clone(), expected }
     }
 
@@ -102,8 +100,9 @@ impl Call {
     }
 }
 
-type Reader = TBinaryInputProtocol<TBufferedReadTransport<ReadHalf<TTcpChannel>>>;
-type Writer = TBinaryOutputProtocol<TBufferedWriteTransport<WriteHalf<TTcpChannel>>>;
+/// The buffers are std's: that of thrift 0.25 loses bytes if a read is interrupted in the middle of a value.
+type Reader = TBinaryInputProtocol<BufReader<TcpStream>>;
+type Writer = TBinaryOutputProtocol<BufWriter<TcpStream>>;
 
 /// A connection to a switch.
 pub(crate) struct Connection {
@@ -117,10 +116,9 @@ impl Connection {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        let (read, write) = TTcpChannel::with_stream(stream).split().map_err(io::Error::other)?;
         Ok(Connection {
-            reader: TBinaryInputProtocol::new(TBufferedReadTransport::new(read), true),
-            writer: TBinaryOutputProtocol::new(TBufferedWriteTransport::new(write), true),
+            reader: TBinaryInputProtocol::new(BufReader::new(stream.try_clone()?), true),
+            writer: TBinaryOutputProtocol::new(BufWriter::new(stream), true),
             sequence: 0,
         })
     }
@@ -200,7 +198,8 @@ fn receive(input: &mut Reader, call: &Call, sequence: i32) -> Result<Option<Valu
         return Err(call.transport_error(said.message));
     }
     if (message.message_type, message.sequence_number) != (TMessageType::Reply, sequence) {
-        return Err(call.answer_error("the answer to this call"));
+        let (name, found) = (&message.name, message.sequence_number);
+        return Err(call.answer_error(&format!("that to call {sequence}, not to call {found} of {name}")));
     }
     let result = read(input, TType::Struct).map_err(transport)?;
     input.read_message_end().map_err(transport)?;

@@ -117,13 +117,14 @@ impl Store {
             self.requests.get(index as usize)?.clone()
         };
         let (mut header, value) = self.answer(&request, pool, random);
-        if random.chance(0.15) {
+        let distorted = random.chance(0.15);
+        if distorted {
             self.distort(&mut header, random);
         }
         let mut message =
             Message { header, key: &request.key, value: &value, frame: &request.frame }.to_vec();
         if random.chance(0.04) {
-            corrupt(&mut message, random);
+            corrupt(&mut message, distorted, random);
         }
         let frame = self.wrap(&message, random.chance(0.02), random);
         self.keep(frame.clone());
@@ -284,10 +285,11 @@ impl Store {
     }
 }
 
-/// Changes one byte of a message's header, or cuts it off. Not its time, which has edges; and its port stays one that v1model
+/// Changes one byte of a message's header, or cuts it off: but not one that may be for another app, which the software switch
+/// tells from one that is cut off, and the P4 does not. Not its time, which has edges; and its port stays one that v1model
 /// has.
-fn corrupt(message: &mut Vec<u8>, random: &mut Random) {
-    if random.chance(0.2) {
+fn corrupt(message: &mut Vec<u8>, distorted: bool, random: &mut Random) {
+    if !distorted && random.chance(0.2) {
         message.truncate(random.below(message.len() as u64) as usize);
         return;
     }

@@ -898,6 +898,12 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
             && (hdr.ipv4.version != 4 || hdr.ipv4.ihl < 5
                 || hdr.ipv4.total_len < ((bit<16>)hdr.ipv4.ihl << 2) || hdr.ipv4.total_len > ip_bytes);
 
+        // Of no kind, or a NACK for no reason, that this version has.
+        bit<8>  kind    = (bit<8>)hdr.rp.kind;
+        bit<8>  why     = (bit<8>)hdr.rp.reason;
+        bool    unknown = kind == 0 || (kind > 6 && kind < 17) || kind > 20
+            || (hdr.rp.kind == rp_kind_t.NACK && (why == 0 || why > 4));
+
         rp_config.apply();
         // BMv2 stamps a packet when it comes in, not when it comes round: egress has left its own time then.
         if (standard_metadata.instance_type != RP_INSTANCE_RECIRCULATED) {
@@ -927,7 +933,7 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
         } else if (meta.pass.circling == 1) {
             meta.role = rp_role_t.COPY;
             meta.step = rp_step_t.INSPECT;
-        } else if (hdr.rp.version != RP_VERSION || hdr.ipv4.total_len != ip_bytes
+        } else if (hdr.rp.version != RP_VERSION || unknown || hdr.ipv4.total_len != ip_bytes
                    || hdr.udp.length != ip_bytes - RP_IPV4_BYTES) {
             meta.reason = rp_drop_t.PROTOCOL_MALFORMED;
         } else if (hdr.rp.app != NAT_APP || hdr.rp.fingerprint != NAT_FINGERPRINT

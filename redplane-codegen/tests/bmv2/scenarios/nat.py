@@ -501,7 +501,7 @@ def a_message_that_cannot_be_read_has_its_reason(bench):
     message = bench.codec.blank(kind=Kind.GRANT, switch=7, incarnation=INCARNATION)
     whole = bench.codec.encode(message)
     framed = bytes(bench.store.envelope.wrap(whole, "10.0.0.200"))
-    with bench.expect_drops(protocol_malformed=8):
+    with bench.expect_drops(protocol_malformed=10):
         bench.store.send_payload(whole[:3])
         bench.store.send_payload(whole[:-1])
         bench.store.port.send(framed + bytes(8))
@@ -510,6 +510,9 @@ def a_message_that_cannot_be_read_has_its_reason(bench):
         bench.store.send(message.answer(Kind.WRITE))
         bench.store.send(message.answer(Kind.NACK, reason=0))
         bench.store.send(message.answer(Kind.NACK, reason=5))
+        # What no version has is nobody's, whoever it is for.
+        bench.store.send(message.answer(83, app=message.app + 1))
+        bench.store.send(message.answer(Kind.NACK, reason=5, switch=8))
     with bench.expect_drops(protocol_stranger=4):
         bench.store.send(message.answer(Kind.GRANT, app=message.app + 1))
         bench.store.send(message.answer(Kind.GRANT, fingerprint=message.fingerprint ^ 1))
