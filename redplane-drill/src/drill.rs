@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::iperf::{self, Iperf};
 use crate::system::System;
 use crate::traffic::{Load, Seen, Silence, Traffic, Transfers};
 
@@ -37,6 +38,8 @@ pub(crate) struct Report {
     pub blow: &'static str,
     /// How many blows there were.
     pub blows: u32,
+    /// iperf3 beside them, if it is there.
+    pub iperf: Option<Iperf>,
     /// What became of the transfers.
     pub transfers: Transfers,
     /// Transfers that did not complete.
@@ -67,6 +70,12 @@ pub(crate) fn run(
 ) -> anyhow::Result<Report> {
     let ((inside, hosts), (outside, server)) = (system.inside(), system.outside());
     let traffic = Traffic::start(inside, hosts, outside, server, load)?;
+    let iperf = if crate::missing(&[iperf::PROGRAM]).is_none() {
+        Some(iperf::Run::start(system, WARM_UP + (DOWN + UP) * blows, load.iperf_megabits)?)
+    } else {
+        println!("SKIPPED: {} not found", iperf::PROGRAM);
+        None
+    };
     std::thread::sleep(WARM_UP);
     let (mut blown, mut returned) = (Vec::new(), Vec::new());
     for index in 0..blows {
@@ -88,7 +97,8 @@ pub(crate) fn run(
         Blow::Kill => "kill",
         Blow::Drain => "drain",
     };
-    Ok(report(name, blow, load, [&blown, &returned], &seen))
+    let iperf = iperf.map(iperf::Run::finish).transpose()?;
+    Ok(Report { iperf, ..report(name, blow, load, [&blown, &returned], &seen) })
 }
 
 fn report(
@@ -104,6 +114,7 @@ fn report(
     Report {
         system: name.to_owned(),
         blow,
+        iperf: None,
         blows: blown.len() as u32,
         broken: seen.transfers.broken(),
         transfers: seen.transfers.clone(),

@@ -3,6 +3,7 @@
 
 mod bench;
 mod drill;
+mod iperf;
 mod picture;
 mod report;
 mod rivals;
@@ -76,6 +77,9 @@ struct Drill {
     /// Do the same to nftables with keepalived, with conntrackd and without.
     #[arg(long)]
     rivals: bool,
+    /// Only that.
+    #[arg(long, conflicts_with = "data_plane")]
+    only_rivals: bool,
     /// Where the picture goes.
     #[arg(long)]
     svg: Option<PathBuf>,
@@ -116,6 +120,7 @@ const BMV2: [&str; 2] = ["p4c-bm2-ss", "simple_switch"];
 fn run_drill(arguments: &Arguments, drill: &Drill) -> anyhow::Result<ExitCode> {
     let mut reports = Vec::new();
     let planes = match drill.data_plane {
+        None if drill.only_rivals => Vec::new(),
         Some(plane) => vec![plane],
         None => vec![DataPlane::Software, DataPlane::Bmv2],
     };
@@ -143,7 +148,7 @@ fn run_drill(arguments: &Arguments, drill: &Drill) -> anyhow::Result<ExitCode> {
         }
     }
     let ours = reports.len();
-    if drill.rivals {
+    if drill.rivals || drill.only_rivals {
         match missing(&rivals::PROGRAMS) {
             Some(missing) => println!("SKIPPED: rivals: {missing}"),
             None => {
@@ -166,8 +171,10 @@ fn run_drill(arguments: &Arguments, drill: &Drill) -> anyhow::Result<ExitCode> {
     if let Some(path) = &drill.svg {
         std::fs::write(path, picture::outages(&reports)?).with_context(|| path.display().to_string())?;
     }
-    let broken: u32 = reports[..ours].iter().map(|report| report.broken).sum();
-    Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let whole = |report: &drill::Report| {
+        report.broken == 0 && report.iperf.as_ref().is_none_or(|iperf| iperf.error.is_none())
+    };
+    Ok(if reports[..ours].iter().all(whole) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn progress(name: &str, blow: Blow, blows: u32) -> impl FnMut(u32) + use<> {
@@ -208,6 +215,7 @@ fn software_load(drill: &Drill) -> Load {
         duration: Duration::from_secs(5),
         probes: 16,
         probe_interval: Duration::from_millis(5),
+        iperf_megabits: 50,
     }
 }
 
@@ -218,6 +226,7 @@ fn bmv2_load(drill: &Drill) -> Load {
         interval: Duration::from_millis(500),
         probes: 8,
         probe_interval: Duration::from_millis(20),
+        iperf_megabits: 1,
         ..software_load(drill)
     }
 }

@@ -4,12 +4,13 @@ use std::fmt::Write;
 
 use crate::bench::Rate;
 use crate::drill::{Report, quantile};
+use crate::iperf::Iperf;
 
 /// A row for each drill.
 pub(crate) fn table(reports: &[Report]) -> String {
     let mut text = String::from(
         "| system | blows | transfers completed | broken | outage ms, p50 | p99 | max | TCP outage ms, p50 | p99 | max | \
-         lost probes |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+         lost probes | iperf3 |\n| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
     for report in reports {
         let completed = report.transfers.count(crate::traffic::Ending::Completed);
@@ -22,7 +23,13 @@ pub(crate) fn table(reports: &[Report]) -> String {
             let at = |share| quantile(values, share);
             let _ = write!(text, " {:.0} | {:.0} | {:.0} |", at(0.5), at(0.99), at(1.0));
         }
-        let _ = writeln!(text, " {} of {} |", report.probes_lost, report.probes_sent);
+        let _ = write!(text, " {} of {} |", report.probes_lost, report.probes_sent);
+        let iperf = match &report.iperf {
+            None => "not found".to_owned(),
+            Some(Iperf { error: Some(error), .. }) => error.clone(),
+            Some(iperf) => format!("completed, {:.0} Mbit/s", iperf.megabits),
+        };
+        let _ = writeln!(text, " {iperf} |");
     }
     text.push('\n');
     for report in reports.iter().filter(|report| report.broken > 0) {

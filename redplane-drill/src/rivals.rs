@@ -3,7 +3,9 @@
 //! for VRRP moves an address between them (RFC 5798).
 
 use std::fmt::Write;
+use std::fs::Permissions;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -73,11 +75,7 @@ impl Linux {
         for router in 0..2 {
             linux.start_router(router)?;
         }
-        let end = Instant::now() + STARTS_WITHIN;
-        while linux.master().is_none() {
-            ensure!(Instant::now() < end, "no router became master within {STARTS_WITHIN:?}");
-            std::thread::sleep(LOOK_AGAIN);
-        }
+        linux.await_master()?;
         Ok(linux)
     }
 
@@ -177,13 +175,29 @@ impl Linux {
             self.processes[index]
                 .push(Process::start(command.arg("-C").arg(file("conntrackd")), &file("conntrackd.log"))?);
         }
-        std::fs::write(file("keepalived"), keepalived(index))?;
+        let hook = self.replicates.then(|| file("hook"));
+        if let Some(hook) = &hook {
+            std::fs::write(hook, HOOK.replace("CONFIG", &file("conntrackd").display().to_string()))?;
+            std::fs::set_permissions(hook, Permissions::from_mode(0o755))?;
+        }
+        std::fs::write(file("keepalived"), keepalived(index, hook.as_deref()))?;
         let mut command = router.command("keepalived");
         command.args(["--dont-fork", "--log-console", "--vrrp", "--use-file"]).arg(file("keepalived"));
         command.arg("--pid").arg(file("keepalived.pid")).arg("--vrrp_pid").arg(file("vrrp.pid"));
         let process = Process::start(&mut command, &file("keepalived.log"))?;
         self.processes[index].push(process);
         Ok(())
+    }
+
+    fn await_master(&self) -> anyhow::Result<usize> {
+        let end = Instant::now() + STARTS_WITHIN;
+        loop {
+            if let Some(master) = self.master() {
+                return Ok(master);
+            }
+            ensure!(Instant::now() < end, "no router became master within {STARTS_WITHIN:?}");
+            std::thread::sleep(LOOK_AGAIN);
+        }
     }
 
     /// The router that has the addresses that move.
@@ -208,7 +222,7 @@ impl System for Linux {
     }
 
     fn active(&self, _turn: usize) -> anyhow::Result<usize> {
-        self.master().context("no router is master")
+        self.await_master()
     }
 
     fn kill(&mut self, switch: usize) -> anyhow::Result<()> {
@@ -274,11 +288,26 @@ fn succeed(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn keepalived(index: usize) -> String {
+/// What a router does with the connections when its part changes: as `primary-backup.sh` of conntrack-tools, by which a master
+/// takes over what it was told, and tells the other one all that it has.
+const HOOK: &str = "#!/bin/sh
+case $1 in
+primary) for do in -c -f -R -B; do conntrackd -C CONFIG $do; done ;;
+backup) for do in -t -n; do conntrackd -C CONFIG $do; done ;;
+esac
+";
+
+fn keepalived(index: usize, hook: Option<&Path>) -> String {
     let priority = 150 - 50 * index;
     let mut text = String::from(
-        "global_defs {\n  vrrp_rt_priority 50\n}\nvrrp_sync_group nat {\n  group { inside outside }\n}\n",
+        "global_defs {\n  vrrp_rt_priority 50\n  script_user root\n}\nvrrp_sync_group nat {\n  group { inside outside }\n",
     );
+    for (event, part) in [("master", "primary"), ("backup", "backup"), ("fault", "backup")] {
+        if let Some(hook) = hook {
+            let _ = writeln!(text, "  notify_{event} \"{} {part}\"", hook.display());
+        }
+    }
+    text += "}\n";
     for (side, number) in [("inside", 10), ("outside", 20)] {
         let _ = write!(
             text,
@@ -293,7 +322,7 @@ fn keepalived(index: usize) -> String {
 fn conntrackd(index: usize, lock: &Path, socket: &Path) -> String {
     let (own, other) = (11 + index, 12 - index);
     format!(
-        "Sync {{\n  Mode FTFW {{\n    DisableExternalCache On\n  }}\n  UDP {{\n    IPv4_address 169.254.30.{own}\n    \
+        "Sync {{\n  Mode FTFW {{\n  }}\n  UDP {{\n    IPv4_address 169.254.30.{own}\n    \
          IPv4_Destination_Address 169.254.30.{other}\n    Port 3780\n    Interface sync\n    SndSocketBuffer 1249280\n    \
          RcvSocketBuffer 1249280\n    Checksum on\n  }}\n}}\nGeneral {{\n  HashSize 32768\n  HashLimit 131072\n  \
          LogFile off\n  LockFile {}\n  UNIX {{\n    Path {}\n  }}\n  NetlinkBufferSize 2097152\n  \

@@ -36,6 +36,8 @@ pub(crate) struct Load {
     pub probes: u32,
     /// How often each sends.
     pub probe_interval: Duration,
+    /// Megabits a second that iperf3 sends beside them.
+    pub iperf_megabits: u32,
 }
 
 /// A flow heard nothing for a while.

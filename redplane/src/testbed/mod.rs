@@ -295,7 +295,7 @@ impl Testbed {
 
     fn switch_file(&self, switch: usize) -> anyhow::Result<SwitchFile> {
         let topology = &self.topology;
-        let port = |port: &network::Port| PortFile {
+        let port = |port: &Port| PortFile {
             number: port.number,
             interface: port.interface.to_owned(),
             tap: false,
