@@ -60,7 +60,7 @@ impl<A: App> Worker<A> {
                 return Ok(self.counters());
             }
             // Orders are rare: under load they are looked for once a round, which costs one system call less than to wait.
-            if (!busy && self.wait()?) || busy {
+            if busy || self.wait()? {
                 self.obey();
             }
         }
