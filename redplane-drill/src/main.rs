@@ -87,7 +87,7 @@ struct Drill {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(missing) = missing(&["ip", "ethtool"]) {
+    if let Some(missing) = redplane::testbed::missing() {
         println!("SKIPPED: {missing}");
         return ExitCode::SUCCESS;
     }
@@ -103,10 +103,6 @@ fn main() -> ExitCode {
 
 /// What of this is not on this machine.
 fn missing(programs: &[&str]) -> Option<String> {
-    let id = Command::new("id").arg("-u").output();
-    if !id.is_ok_and(|output| output.stdout.trim_ascii() == b"0") {
-        return Some("not root: network namespaces need it".to_owned());
-    }
     let starts = |program: &&&str| {
         Command::new(program).arg("--help").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
     };
@@ -115,7 +111,7 @@ fn missing(programs: &[&str]) -> Option<String> {
 }
 
 /// What the BMv2 data plane needs.
-const BMV2: [&str; 2] = ["p4c-bm2-ss", "simple_switch"];
+const BMV2: [&str; 3] = ["p4c-bm2-ss", "simple_switch", "ethtool"];
 
 fn run_drill(arguments: &Arguments, drill: &Drill) -> anyhow::Result<ExitCode> {
     let mut reports = Vec::new();

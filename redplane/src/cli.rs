@@ -21,7 +21,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run a switch on Linux interfaces until SIGTERM; then it gives its leases back. Needs CAP_NET_RAW.
+    /// Run a switch on Linux interfaces until SIGTERM; then it gives its leases back. Needs CAP_NET_RAW and CAP_NET_ADMIN.
     Switch {
         /// Which data plane.
         #[arg(long, value_enum, default_value = "software")]

@@ -1,14 +1,14 @@
 //! A testbed, where there is root for it.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use redplane::Emitted;
-use redplane::linux::PacketSocket;
+use redplane::linux::{PacketSocket, Port, Tap};
 use redplane::testbed::Testbed;
 use redplane::testbed::namespace::Namespace;
 use redplane::testbed::topology::Topology;
@@ -16,14 +16,7 @@ use redplane::testbed::wire::Impairment;
 
 /// What keeps these tests from running here. It is said past the test harness, so that it is seen.
 fn skipped() -> bool {
-    let is_root =
-        Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0");
-    let has_ip = Command::new("ip").arg("-V").output().is_ok_and(|output| output.status.success());
-    let missing = match (is_root, has_ip) {
-        (true, true) => return false,
-        (false, _) => "not root",
-        (true, false) => "ip not found",
-    };
+    let Some(missing) = redplane::testbed::missing() else { return false };
     let said = format!("SKIPPED: {missing}: a testbed of network namespaces\n");
     let _ = std::fs::write("/dev/stderr", said);
     true
@@ -117,7 +110,7 @@ fn what_the_kernel_leaves_to_a_card_is_done() {
     let mut socket = opened.expect("it opens");
     cable.0[0]
         .within(|| {
-            let sender = std::net::UdpSocket::bind("10.0.0.1:9").expect("an address of ours");
+            let sender = UdpSocket::bind("10.0.0.1:9").expect("an address of ours");
             setsockopt(&sender, sockopt::UdpGsoSegment, &1000).expect("the kernel segments");
             sender.send_to(&[7; 10_500], "10.0.0.2:9").expect("it is sent");
         })
@@ -132,6 +125,47 @@ fn what_the_kernel_leaves_to_a_card_is_done() {
         let computed = udp.to_header().calc_checksum_ipv4(&ip.header().to_header(), udp.payload());
         assert_eq!(udp.checksum(), computed.expect("not too long"));
     }
+}
+
+/// A TAP port is the other end of an interface of the kernel's own.
+#[test]
+fn a_tap_device_is_a_port() {
+    if skipped() {
+        return;
+    }
+    let cable = Cable::lay("tap");
+    let here = &cable.0[0];
+    let made = here.within(|| Tap::create("tap0", 1500)).expect("the namespace is there");
+    let mut tap = Port::Tap(made.expect("a TAP device"));
+    here.ip("addr add 10.1.0.1/24 dev tap0\nlink set tap0 address 02:00:00:00:00:01\nlink set tap0 up\n\
+         neigh add 10.1.0.2 lladdr 02:00:00:00:00:09 dev tap0 nud permanent\n")
+        .expect("an address");
+    let host = here.within(|| UdpSocket::bind("10.1.0.1:9").expect("an address of ours"));
+    let host = host.expect("the namespace is there");
+    host.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    host.send_to(b"there", "10.1.0.2:7").expect("it is sent");
+    let mut frames = Vec::new();
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    while frames.is_empty() && std::time::Instant::now() < end {
+        let mut keep = |frame: &[u8]| {
+            if frame.starts_with(&[2, 0, 0, 0, 0, 9]) {
+                frames.push(frame.to_vec());
+            }
+        };
+        tap.receive(&mut keep).expect("the device is there");
+    }
+    let mut frame = frames.pop().expect("a frame came out");
+    assert!(frame.ends_with(b"there"));
+    // The same back: both addresses of each layer change places, and no checksum changes by that.
+    for (a, b, len) in [(0, 6, 6), (26, 30, 4), (34, 36, 2)] {
+        for at in 0..len {
+            frame.swap(a + at, b + at);
+        }
+    }
+    assert_eq!(tap.send([frame.as_slice()].into_iter()).sent, 1);
+    let mut buffer = [0; 16];
+    let (len, from) = host.recv_from(&mut buffer).expect("it comes back");
+    assert_eq!((&buffer[..len], from.to_string().as_str()), (&b"there"[..], "10.1.0.2:7"));
 }
 
 /// One connection of the kernel's through everything that can be done to a testbed.

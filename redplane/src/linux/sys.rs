@@ -55,7 +55,7 @@ impl PacketSocket {
     /// Opens a socket on an interface of the calling thread's network namespace.
     ///
     /// # Errors
-    /// If there is no such interface, or the process lacks `CAP_NET_RAW`.
+    /// If there is no such interface, or the process lacks `CAP_NET_RAW` or `CAP_NET_ADMIN`.
     pub fn open(name: &str) -> io::Result<Self> {
         let c_name = CString::new(name).map_err(io::Error::other)?;
         // SAFETY: the name ends with a zero byte.

@@ -106,7 +106,10 @@ fn open(port: &PortFile) -> anyhow::Result<(u16, Port)> {
         PacketSocket::open(&port.interface).map(Port::Packet)
     };
     let opened = opened.with_context(|| {
-        format!("port {}: cannot open {} (it needs root or CAP_NET_RAW)", port.number, port.interface)
+        format!(
+            "port {}: cannot open {} (it needs root, or CAP_NET_RAW and CAP_NET_ADMIN)",
+            port.number, port.interface
+        )
     })?;
     Ok((port.number, opened))
 }

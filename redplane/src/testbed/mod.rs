@@ -18,6 +18,7 @@ use anyhow::{Context, bail, ensure};
 use crate::program::Emitted;
 use crate::switch::config::{PortFile, RouteFile, StoreFile, SwitchFile};
 pub use command::{Command, run};
+use namespace::Namespace;
 use network::{Network, PORTS, Peer, Port, mac, peer_mac, store_address, switch_address};
 use process::LOOK_AGAIN;
 pub use process::Process;
@@ -30,6 +31,23 @@ const STARTS_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long it may take to stop.
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
+
+/// What keeps a testbed from running here, if anything does.
+#[must_use]
+pub fn missing() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("not root: network namespaces need it".to_owned());
+    }
+    let ip = std::process::Command::new("ip").arg("-V").output();
+    if !ip.is_ok_and(|output| output.status.success()) {
+        return Some("ip not found (Debian: iproute2)".to_owned());
+    }
+    let probe = Namespace::named(format!("try{}", std::process::id()));
+    let made = probe.create();
+    // What was made in part goes too.
+    let made = probe.remove().and(made);
+    made.err().map(|error| format!("network namespaces cannot be made here: {error:#}"))
+}
 
 /// A running testbed. All of it goes when this is dropped.
 #[derive(Debug)]
