@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::Command;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -168,6 +169,57 @@ fn a_tap_device_is_a_port() {
     assert_eq!((&buffer[..len], from.to_string().as_str()), (&b"there"[..], "10.1.0.2:7"));
 }
 
+fn start(topology: Topology) -> Testbed {
+    let emitted = Emitted {
+        schema: include_str!("../../p4-out/nat/schema.json"),
+        v1model: include_str!("../../p4-out/nat/v1model/nat.p4"),
+        entries: include_str!("../../p4-out/nat/v1model/entries.json"),
+    };
+    let program = Path::new(env!("CARGO_BIN_EXE_redplane"));
+    Testbed::start(topology, program, emitted).expect("the testbed starts")
+}
+
+/// A connection to a server that sends back what it gets.
+struct Echo {
+    stream: TcpStream,
+    sent: u8,
+    server: JoinHandle<anyhow::Result<String>>,
+}
+
+impl Echo {
+    fn open(testbed: &Testbed) -> Self {
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let server = testbed.network().outside.spawn("server", move || {
+            let listener = TcpListener::bind("198.51.100.1:7")?;
+            ready.send(())?;
+            let (mut stream, from) = listener.accept()?;
+            std::io::copy(&mut stream.try_clone()?, &mut stream)?;
+            Ok(from.ip().to_string())
+        });
+        is_ready.recv().expect("the server listens");
+        let connected = testbed.network().inside.within(|| TcpStream::connect("198.51.100.1:7"));
+        let stream = connected.expect("the namespace is there").expect("the NAT lets it out");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        Echo { stream, sent: 0, server: server.expect("the namespace is there") }
+    }
+
+    fn is_alive(&mut self) {
+        for _ in 0..3 {
+            self.sent += 1;
+            self.stream.write_all(&[self.sent]).expect("it is sent");
+            let mut answer = [0];
+            self.stream.read_exact(&mut answer).expect("it is answered");
+            assert_eq!(answer, [self.sent]);
+        }
+    }
+
+    /// Ends it; which address the server saw.
+    fn end(self) -> String {
+        drop(self.stream);
+        self.server.join().expect("no panic").expect("the server ends well")
+    }
+}
+
 /// One connection of the kernel's through everything that can be done to a testbed.
 #[test]
 fn a_connection_outlives_its_switches_and_a_node_of_the_store() {
@@ -180,70 +232,40 @@ fn a_connection_outlives_its_switches_and_a_node_of_the_store() {
     topology.lease_ms = 500;
     let cable = "switch = 1\nport = \"inside\"\nimpairment = { delay_ms = 20 }\n";
     topology.cable = vec![toml::from_str(cable).expect("a cable")];
-    let emitted = Emitted {
-        schema: include_str!("../../p4-out/nat/schema.json"),
-        v1model: include_str!("../../p4-out/nat/v1model/nat.p4"),
-        entries: include_str!("../../p4-out/nat/v1model/entries.json"),
-    };
-    let program = Path::new(env!("CARGO_BIN_EXE_redplane"));
-    let mut testbed = Testbed::start(topology, program, emitted).expect("the testbed starts");
-    let (ready, is_ready) = std::sync::mpsc::channel();
-    let server = testbed.network().outside.spawn("server", move || {
-        let listener = TcpListener::bind("198.51.100.1:7")?;
-        ready.send(())?;
-        let (mut stream, from) = listener.accept()?;
-        std::io::copy(&mut stream.try_clone()?, &mut stream)?;
-        Ok(from.ip().to_string())
-    });
-    is_ready.recv().expect("the server listens");
-    let connected = testbed.network().inside.within(|| TcpStream::connect("198.51.100.1:7"));
-    let mut stream = connected.expect("the namespace is there").expect("the NAT lets it out");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
-    let mut sent = 0u8;
-    let mut still_there = || {
-        for _ in 0..3 {
-            sent += 1;
-            stream.write_all(&[sent]).expect("it is sent");
-            let mut answer = [0];
-            stream.read_exact(&mut answer).expect("it is answered");
-            assert_eq!(answer, [sent]);
-        }
-    };
-    still_there();
+    let mut testbed = start(topology);
+    let mut echo = Echo::open(&testbed);
+    echo.is_alive();
     testbed.set_usable(1, false).expect("the routers use switch 1");
     let began = std::time::Instant::now();
-    still_there();
+    echo.is_alive();
     assert!(began.elapsed() >= Duration::from_millis(3 * 20), "each way through the cable takes 20 ms");
     let loss =
         Impairment { loss: 0.2, duplicate: 0.2, reorder: 0.3, jitter_ms: 5.0, ..Impairment::default() };
     testbed.impair(0, "inside", &loss).expect("the cable is one of those");
-    still_there();
+    echo.is_alive();
     testbed.impair(0, "inside", &Impairment::default()).expect("the cable is one of those");
     assert!(testbed.impair(1, "inside", &loss).is_err(), "that cable is not");
     testbed.set_usable(1, true).expect("the routers use both");
     testbed.kill_switch(0).expect("switch 1 runs");
-    still_there();
+    echo.is_alive();
     testbed.restart_switch(0).expect("it starts again");
     testbed.kill_switch(1).expect("switch 2 runs");
-    still_there();
+    echo.is_alive();
     testbed.restart_switch(1).expect("it starts again");
     testbed.drain_switch(0).expect("switch 1 goes in peace");
-    still_there();
+    echo.is_alive();
     testbed.kill_store_node(0).expect("node 0 runs");
     testbed.restart_switch(0).expect("it starts again, and talks to another node");
-    still_there();
+    echo.is_alive();
     testbed.set_link(1, "store", false).expect("there is such a cable");
-    still_there();
+    echo.is_alive();
     testbed.set_link(1, "store", true).expect("it is up again");
     testbed.check().expect("all that should run does");
     let counted = testbed.count(0).expect("it answers");
     assert!(counted["packets"]["transmitted"].as_u64() > Some(0), "{counted}");
     assert!(testbed.kill_switch(0).is_ok() && testbed.kill_switch(0).is_err(), "it dies once");
-    still_there();
-    drop(stream);
-    let seen =
-        server.expect("the namespace is there").join().expect("no panic").expect("the server ends well");
-    assert_eq!(seen, "203.0.113.1", "the server sees the NAT's address");
+    echo.is_alive();
+    assert_eq!(echo.end(), "203.0.113.1", "the server sees the NAT's address");
     let store = testbed.network().store.clone();
     drop(testbed);
     assert!(!store.exists(), "nothing is left");
