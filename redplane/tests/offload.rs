@@ -79,6 +79,23 @@ fn a_checksum_is_completed() {
     assert_eq!(shown(&header, &mut frame), [whole]);
 }
 
+/// A checksum that is zero stays zero in TCP, and is the other zero in UDP, to which zero says that there is none.
+#[test]
+fn zero_is_a_checksum() {
+    let transports: [(fn(&[u8]) -> Vec<u8>, _, _, _, _); 2] =
+        [(|payload| tcp(payload, 0), TCPV4, 34, 16, 0), (|payload| udp(payload), UDP_L4, 38, 6, 0xffff)];
+    for (frame, gso_type, csum_start, csum_offset, zero) in transports {
+        let header = VnetHeader { needs_checksum: true, gso_type, gso_size: 2, csum_start, csum_offset };
+        let at = usize::from(csum_start + csum_offset);
+        let checksum_of = |payload: u16| {
+            let segment = shown(&header, &mut frame(&payload.to_be_bytes())).remove(0);
+            u16::from_be_bytes([segment[at], segment[at + 1]])
+        };
+        // What the checksum is without a payload, as the payload, leaves nothing.
+        assert_eq!(checksum_of(checksum_of(0)), zero);
+    }
+}
+
 #[test]
 fn what_makes_no_sense_is_shown_as_it_is() {
     let header =

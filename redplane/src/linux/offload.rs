@@ -66,7 +66,7 @@ fn complete_checksum(header: &VnetHeader, frame: &mut [u8]) -> Option<()> {
     let start = usize::from(header.csum_start);
     let at = start + usize::from(header.csum_offset);
     let checksum = !fold(sum(frame.get(start..)?));
-    // Zero would say that there is none (RFC 768), and is the same number to TCP.
+    // Zero would say to UDP that there is none (RFC 768), and is the same number to TCP: as `skb_checksum_help` in Linux has it.
     let checksum = if checksum == 0 { 0xffff } else { checksum };
     frame.get_mut(at..at + 2)?.copy_from_slice(&checksum.to_be_bytes());
     Some(())
@@ -175,8 +175,11 @@ fn checksums(layout: &Layout, out: &mut [u8]) {
     let addresses =
         if layout.is_ipv4 { &out[network + 12..network + 20] } else { &out[network + 8..network + 40] };
     let pseudo = sum(addresses) + u64::from(layout.protocol) + (out.len() - transport) as u64;
-    let checksum = !fold(pseudo + sum(&out[transport..]));
-    let checksum = if checksum == 0 { 0xffff } else { checksum };
+    let checksum = match !fold(pseudo + sum(&out[transport..])) {
+        // To UDP zero says that there is none (RFC 768).
+        0 if layout.protocol == PROTOCOL_UDP => 0xffff,
+        checksum => checksum,
+    };
     out[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
 }
 
