@@ -35,6 +35,8 @@ pub enum Outcome {
     },
     /// By the route table.
     Forward,
+    /// By the route of this IPv4 address.
+    Via(u32),
     /// Out of this port.
     To(u16),
     /// Back.
@@ -45,8 +47,8 @@ pub enum Outcome {
     Drop(String),
 }
 
-/// What the operator's tables say: table index and key in, value out.
-pub type Lookup<'a> = &'a dyn Fn(usize, u128) -> u128;
+/// What the operator's tables say: table index and the key's words in, the value's words out.
+pub type Lookup<'a> = &'a dyn Fn(usize, &[u128]) -> Vec<u128>;
 
 impl<'a> Machine<'a> {
     /// A packet that just arrived.
@@ -110,7 +112,10 @@ impl<'a> Machine<'a> {
                 None
             }
             StmtKind::Lookup { table, key, into } => {
-                self.locals[*into] = lookup(*table, self.eval(key));
+                let key: Vec<u128> = key.iter().map(|word| self.eval(word)).collect();
+                let value = lookup(*table, &key);
+                assert_eq!(value.len(), into.len(), "one value a column");
+                into.iter().zip(value).for_each(|(local, word)| self.locals[*local] = word);
                 None
             }
             StmtKind::If { condition, then, otherwise } => {
@@ -128,6 +133,7 @@ impl<'a> Machine<'a> {
     fn verdict(&self, verdict: &Verdict) -> Outcome {
         match verdict {
             Verdict::Forward => Outcome::Forward,
+            Verdict::Via(addr) => Outcome::Via(self.eval(addr) as u32),
             Verdict::To(port) => Outcome::To(self.eval(port) as u16),
             Verdict::Reply => Outcome::Reply,
             Verdict::Recirculate => Outcome::Recirculate,

@@ -60,6 +60,7 @@ fn compile(module: &Module, diagnostics: &mut Diagnostics) -> Option<ir::App> {
         docs: module.docs.clone(),
         key: module.key.clone()?,
         state: module.state.clone()?,
+        enums: module.aliases.enums.clone(),
         tables: module.tables.clone(),
         handler: ir::Handler {
             name: item.sig.ident.to_string(),

@@ -158,7 +158,7 @@ fn statement(kind: &NodeKind) -> StmtKind {
     match kind {
         NodeKind::Assign { place, value } => StmtKind::Assign { place: place.clone(), value: value.clone() },
         NodeKind::Lookup { table, key, into } => {
-            StmtKind::Lookup { table: *table, key: key.clone(), into: *into }
+            StmtKind::Lookup { table: *table, key: key.clone(), into: into.clone() }
         }
         NodeKind::Finish(verdict) => StmtKind::Finish(verdict.clone()),
         // Both callers take these themselves.

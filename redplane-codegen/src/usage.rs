@@ -95,10 +95,10 @@ impl Usage {
 fn statement_exprs(kind: &StmtKind, f: &mut impl FnMut(&Expr)) {
     match kind {
         StmtKind::Assign { value, .. } => f(value),
-        StmtKind::Lookup { key, .. } => f(key),
+        StmtKind::Lookup { key, .. } => key.iter().for_each(f),
         StmtKind::If { condition, .. } => f(condition),
         StmtKind::Reach { key, .. } => key.iter().for_each(f),
-        StmtKind::Finish(Verdict::To(port)) => f(port),
+        StmtKind::Finish(Verdict::To(word) | Verdict::Via(word)) => f(word),
         StmtKind::Finish(_) => {}
     }
 }
@@ -108,9 +108,10 @@ fn live_in(block: &[Stmt], live_out: &BTreeSet<LocalId>) -> BTreeSet<LocalId> {
     let mut live = live_out.clone();
     for statement in block.iter().rev() {
         match &statement.kind {
-            StmtKind::Assign { place: Place::Local(id), .. } | StmtKind::Lookup { into: id, .. } => {
+            StmtKind::Assign { place: Place::Local(id), .. } => {
                 live.remove(id);
             }
+            StmtKind::Lookup { into, .. } => live.retain(|id| !into.contains(id)),
             StmtKind::If { then, otherwise, .. } => {
                 let mut both = live_in(then, &live);
                 both.extend(live_in(otherwise, &live));
@@ -148,8 +149,8 @@ fn each_local(block: &mut [Stmt], f: &mut impl FnMut(&mut LocalId)) {
                 each_in_expr(value, f);
             }
             StmtKind::Lookup { key, into, .. } => {
-                each_in_expr(key, f);
-                f(into);
+                key.iter_mut().for_each(|expr| each_in_expr(expr, f));
+                into.iter_mut().for_each(&mut *f);
             }
             StmtKind::If { condition, then, otherwise } => {
                 each_in_expr(condition, f);
@@ -157,7 +158,7 @@ fn each_local(block: &mut [Stmt], f: &mut impl FnMut(&mut LocalId)) {
                 each_local(otherwise, f);
             }
             StmtKind::Reach { key, .. } => key.iter_mut().for_each(|expr| each_in_expr(expr, f)),
-            StmtKind::Finish(Verdict::To(port)) => each_in_expr(port, f),
+            StmtKind::Finish(Verdict::To(word) | Verdict::Via(word)) => each_in_expr(word, f),
             StmtKind::Finish(_) => {}
         }
     }

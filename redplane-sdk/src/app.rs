@@ -66,6 +66,7 @@
 //! truncates between all integers, odd widths and `bool`; a literal keeps its plain `as`).
 
 use std::fmt::Debug;
+use std::net::Ipv4Addr;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
@@ -150,6 +151,8 @@ pub type Handled = Result<Verdict, Suspend>;
 pub enum Verdict {
     /// By the IPv4 route table: TTL less one, both MAC addresses rewritten.
     Forward,
+    /// As [`Verdict::Forward`], by the route of this address instead of the destination's.
+    Via(Ipv4Addr),
     /// Out of this port, as it is.
     To(u16),
     /// Back out of the port that it came in by, MAC addresses swapped.

@@ -6,13 +6,13 @@ mod puzzle_app;
 
 use std::net::Ipv4Addr;
 
-use apps::nat;
+use apps::{firewall, nat};
 use arithmetic_app::arithmetic;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use puzzle_app::puzzle;
 
-use redplane_codegen::interpret::{Machine, Outcome};
+use redplane_codegen::interpret::{Lookup, Machine, Outcome};
 use redplane_codegen::ir::{self, Mode, Record};
 use redplane_codegen::packet::HEADERS;
 use redplane_sdk::app::Pass;
@@ -20,6 +20,7 @@ use redplane_sdk::packet::Packet;
 use redplane_sdk::protocol::{
     Fixed, Header, Kind, Lease, Reaction, Schema, Serial, SlotTable, SwitchIdentity, Ticks,
 };
+use redplane_sdk::table::Columns;
 use redplane_sdk::{App, Handled, StateHandle, Verdict};
 
 const NOW: Ticks = Ticks(1000);
@@ -102,6 +103,7 @@ fn fields(record: &Record, value: &impl Fixed) -> Vec<u128> {
 fn outcome(handled: Handled) -> Option<Outcome> {
     Some(match handled.ok()? {
         Verdict::Forward => Outcome::Forward,
+        Verdict::Via(addr) => Outcome::Via(addr.to_bits()),
         Verdict::To(port) => Outcome::To(port),
         Verdict::Reply => Outcome::Reply,
         Verdict::Recirculate => Outcome::Recirculate,
@@ -113,7 +115,7 @@ fn outcome(handled: Handled) -> Option<Outcome> {
 struct Twin<'a, A: App> {
     ir: &'a ir::App,
     tables: &'a A::Tables,
-    lookup: &'a dyn Fn(usize, u128) -> u128,
+    lookup: Lookup<'a>,
 }
 
 impl<A: App> Twin<'_, A> {
@@ -270,16 +272,44 @@ fn the_nat_does_natively_what_its_ir_says() {
     let mut tables = <nat::App as App>::Tables::default();
     tables.inside.insert(Ipv4Addr::new(10, 0, 0, 0), 8, true).unwrap();
     tables.public.insert(Ipv4Addr::new(203, 0, 113, 0), 24, true).unwrap();
-    let lookup = |table: usize, key: u128| {
-        u128::from(match ir.tables[table].handle.as_str() {
-            "inside" => tables.inside.lookup(ipv4(key)),
-            _ => tables.public.lookup(ipv4(key)),
-        })
+    let lookup = |table: usize, key: &[u128]| {
+        vec![u128::from(match ir.tables[table].handle.as_str() {
+            "inside" => tables.inside.lookup(ipv4(key[0])),
+            _ => tables.public.lookup(ipv4(key[0])),
+        })]
     };
     let twin = Twin::<nat::App> { ir: &ir, tables: &tables, lookup: &lookup };
     run(&(packet(), address(), any::<u16>()), |(packet, addr, port)| {
         twin.agree(&packet, nat::Binding { addr, port });
     });
+}
+
+/// Packets come in by port 5: it leads inside, or it does not.
+#[test]
+fn the_firewall_does_natively_what_its_ir_says() {
+    use firewall::Phase::{Closed, InsideAsked, InsideDone, New, Open, OutsideAsked, OutsideDone, Reset};
+    let ir = compile(include_str!("../../src/firewall.rs"), "firewall");
+    same_program::<firewall::App>(&ir);
+    for outward in [false, true] {
+        let mut tables = <firewall::App as App>::Tables::default();
+        tables.inside.insert(PORT, outward).unwrap();
+        tables.blocked.add(&[("outside", "198.51.100.7"), ("protocol", "17")], true).unwrap();
+        tables.published.add(&[("inside", "10.0.0.0/8"), ("outside_port", "0x0/0x1")], true).unwrap();
+        tables.published.add(&[("inside_port", "0x8000/0xc000")], true).unwrap();
+        let lookup = |table: usize, key: &[u128]| {
+            let flow = || firewall::Flow::from_words(key.try_into().expect("a flow"));
+            vec![u128::from(match ir.tables[table].handle.as_str() {
+                "inside" => tables.inside.lookup(key[0] as u16),
+                "blocked" => tables.blocked.lookup(flow()),
+                _ => tables.published.lookup(flow()),
+            })]
+        };
+        let twin = Twin::<firewall::App> { ir: &ir, tables: &tables, lookup: &lookup };
+        let phases = vec![New, InsideAsked, OutsideAsked, Open, InsideDone, OutsideDone, Closed, Reset];
+        run(&(packet(), prop::sample::select(phases)), |(packet, phase)| {
+            twin.agree(&packet, firewall::Track { phase });
+        });
+    }
 }
 
 #[test]
@@ -291,7 +321,7 @@ fn a_bit_of_everything_does_natively_what_its_ir_says() {
     for (host, class) in HOSTS.into_iter().zip([1, 4, 3, 9, 0]) {
         tables.class.insert(host, 32, class).unwrap();
     }
-    let lookup = |_: usize, key: u128| u128::from(tables.class.lookup(ipv4(key)));
+    let lookup = |_: usize, key: &[u128]| vec![u128::from(tables.class.lookup(ipv4(key[0])))];
     let twin = Twin::<puzzle::App> { ir: &ir, tables: &tables, lookup: &lookup };
     let state = (any::<u32>(), any::<u16>(), 0u8..8, any::<bool>(), address());
     run(&(packet(), state), |(packet, (count, mix, phase, open, peer))| {
@@ -304,7 +334,7 @@ fn arithmetic_does_natively_what_its_ir_says() {
     let ir = compile(include_str!("arithmetic_app.rs"), "arithmetic");
     same_program::<arithmetic::App>(&ir);
     let tables = <arithmetic::App as App>::Tables::default();
-    let twin = Twin::<arithmetic::App> { ir: &ir, tables: &tables, lookup: &|_, _| 0 };
+    let twin = Twin::<arithmetic::App> { ir: &ir, tables: &tables, lookup: &|_, _| vec![0] };
     run(&packet(), |packet| {
         twin.agree(&packet, arithmetic::Count { packets: 0 });
     });

@@ -87,7 +87,6 @@ const bit<8>  PROTOCOL_UDP           = 17;
 /// This app, in every message.
 const bit<16> NAT_APP         = 1;
 const bit<16> NAT_FINGERPRINT = 0x96df;
-
 /* ---- sizes */
 
 const bit<32> NAT_SLOTS       = 1 << 16;
@@ -710,7 +709,9 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
         meta.local.from_inside = value == 1;
     }
     table inside {
-        key                  = { hdr.ipv4.src : lpm @name("key"); }    // 32 bits
+        key                  = {
+            hdr.ipv4.src : lpm @name("key");    // 32 bits
+        }
         actions              = { set_inside; }
         const default_action = set_inside(0);
         size                 = NAT_INSIDE_SIZE;
@@ -722,7 +723,9 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
         meta.local.to_public = value == 1;
     }
     table public {
-        key                  = { hdr.ipv4.dst : lpm @name("key"); }    // 32 bits
+        key                  = {
+            hdr.ipv4.dst : lpm @name("key");    // 32 bits
+        }
         actions              = { set_public; }
         const default_action = set_public(0);
         size                 = NAT_PUBLIC_SIZE;
@@ -781,7 +784,7 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
 #line 115 "apps/src/nat.rs"
         meta.key = { hdr.ipv4.dst, port_2, hdr.ipv4.protocol };
         rp_reach(meta, nat_point_t.FIND_3, false);
-#line 785 "nat.p4"
+#line 788 "nat.p4"
     }
 }
 
@@ -809,7 +812,7 @@ control TranslateHeld1(inout headers_t hdr, inout metadata_t meta) {
             hdr.inner_ipv4.src = meta.value.addr;
         }
         if (meta.local.from_inside && meta.local.to_public) { rp_recirculate(meta); } else { rp_forward(meta); }
-#line 813 "nat.p4"
+#line 816 "nat.p4"
     }
 }
 
@@ -818,7 +821,7 @@ control TranslateAbsent1(inout headers_t hdr, inout metadata_t meta) {
     apply {
 #line 78 "apps/src/nat.rs"
         rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 822 "nat.p4"
+#line 825 "nat.p4"
     }
 }
 
@@ -834,7 +837,7 @@ control TranslateHeld2(inout headers_t hdr, inout metadata_t meta) {
         }
 #line 113 "apps/src/nat.rs"
         if (meta.local.to_public) { rp_recirculate(meta); } else { rp_forward(meta); }
-#line 838 "nat.p4"
+#line 841 "nat.p4"
     }
 }
 
@@ -849,7 +852,7 @@ control TranslateHeld3(inout headers_t hdr, inout metadata_t meta) {
             hdr.icmp.identifier = meta.value.port;
         }
         rp_forward(meta);
-#line 853 "nat.p4"
+#line 856 "nat.p4"
     }
 }
 
@@ -858,7 +861,7 @@ control TranslateAbsent3(inout headers_t hdr, inout metadata_t meta) {
     apply {
 #line 116 "apps/src/nat.rs"
         rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 862 "nat.p4"
+#line 865 "nat.p4"
     }
 }
 

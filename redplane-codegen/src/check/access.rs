@@ -27,6 +27,7 @@ impl Checker<'_> {
             }
             Some(Binding::Constant(value, ty)) => super::expr::constant(value, ty, span),
             Some(Binding::Int(value)) => Val::Int(value, span),
+            Some(Binding::MaybeHeader { id, borrow }) => Val::MaybeHeader { id, borrow },
             Some(Binding::Unknown) => Val::Unknown,
             None if self.module.constants.contains_key(&text) => self.named_constant(&text, span),
             None => {
@@ -207,18 +208,15 @@ impl Checker<'_> {
     /// `Endpoint { addr, port: 80, .. }`
     pub(super) fn struct_literal(&mut self, item: &ExprStruct) -> Val {
         let name = item.path.segments.last().map(|last| last.ident.to_string()).unwrap_or_default();
-        let is = |struct_item: Option<&syn::ItemStruct>| struct_item.is_some_and(|item| item.ident == name);
-        let which = if is(self.module.key_item) {
-            Which::Key
-        } else if is(self.module.state_item) {
-            Which::State
-        } else {
-            self.unsupported(&item.path, "struct like this", "only the key and the state are structs");
+        let Some(which) = self.which(&name) else {
+            let help =
+                "the key, the state, and structs of this module whose fields are words are what there is";
+            self.unsupported(&item.path, "struct like this", help);
             return Val::Unknown;
         };
         let Some(record) = self.record(which).cloned() else { return Val::Unknown };
         if let Some(rest) = &item.rest {
-            let message = "a key or state is written with all its fields: what `..` adds is not seen here";
+            let message = "a struct is written with all its fields: what `..` adds is not seen here";
             self.diagnostics.report(codes::STRUCT_FIELDS, rest, message, "name every field");
         }
         let mut values: Vec<Option<ir::Expr>> = vec![None; record.fields.len()];

@@ -133,7 +133,9 @@ impl Checker<'_> {
             }
             Some(Binding::Unknown) => Target::Unknown,
             Some(Binding::State) => self.not_assignable(expr, "the handle of the state"),
-            Some(Binding::Header { .. }) => self.not_assignable(expr, "a whole header"),
+            Some(Binding::Header { .. } | Binding::MaybeHeader { .. }) => {
+                self.not_assignable(expr, "a whole header")
+            }
             Some(Binding::Packet { .. } | Binding::Context) => self.not_assignable(expr, "this"),
             None if self.module.constants.contains_key(&name.to_string()) => {
                 self.immutable(name, "a local instead of a constant");

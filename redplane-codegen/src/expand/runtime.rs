@@ -46,6 +46,12 @@ fn context(module: &Module) -> TokenStream {
                 ::core::result::Result::Ok(::redplane_sdk::Verdict::Forward)
             }
 
+            /// By the IPv4 route of this address, whatever the destination.
+            #[inline]
+            pub fn via(&self, addr: ::core::net::Ipv4Addr) -> ::redplane_sdk::Handled {
+                ::core::result::Result::Ok(::redplane_sdk::Verdict::Via(addr))
+            }
+
             /// Out of this port, as it is.
             #[inline]
             pub fn to(&self, port: u16) -> ::redplane_sdk::Handled {
@@ -105,7 +111,7 @@ fn implementation(module: &Module, app: Option<&ir::App>) -> TokenStream {
     let (handles, _): (Vec<_>, Vec<_>) = table_fields(module).into_iter().unzip();
     let (key, state, handler) = (&key.ident, records_of(state), &handler.sig.ident);
     let (state_handle, state) = state;
-    let config = module.config.map_or_else(
+    let config = module.config().map_or_else(
         || quote!(()),
         |config| {
             let name = &config.ident;
@@ -115,7 +121,7 @@ fn implementation(module: &Module, app: Option<&ir::App>) -> TokenStream {
     let create = match module.on_create.filter(|_| module.on_create_fits) {
         Some(item) => {
             let name = &item.sig.ident;
-            let config = module.config.map(|_| quote!(, config));
+            let config = module.config().map(|_| quote!(, config));
             quote!(#name(key, records #config))
         }
         None => {

@@ -43,7 +43,7 @@ pub(crate) fn check_on_create(module: &Module, diagnostics: &mut Diagnostics) ->
     let plain = check_plain(&item.sig, "`on_create`", diagnostics);
     let (Some(key), Some(state)) = (module.key_item, module.state_item) else { return false };
     let (key, state) = (key.ident.to_string(), state.ident.to_string());
-    let config = module.config.map(|item| item.ident.to_string());
+    let config = module.config().map(|item| item.ident.to_string());
     let mut wanted = vec![(key.clone(), false), ("Creation".to_owned(), true)];
     wanted.extend(config.iter().map(|config| (config.clone(), false)));
     let inputs = &item.sig.inputs;

@@ -3,6 +3,7 @@
 //! Everything is optional in here: a half-written module still gives what it has.
 
 mod arguments;
+mod enums;
 mod functions;
 mod records;
 mod tables;
@@ -39,7 +40,10 @@ pub(crate) struct Module<'a> {
     pub(crate) tables: Vec<Table>,
     /// Context fields of tables that could not be read: using them is not a second mistake.
     pub(crate) broken_tables: Vec<String>,
-    pub(crate) config: Option<&'a ItemStruct>,
+    /// The configuration, and the structs in it.
+    pub(crate) configs: Vec<&'a ItemStruct>,
+    /// Structs without a role whose fields are all words: values of a handler, keys and values of tables.
+    pub(crate) plain: Vec<(&'a ItemStruct, Record)>,
     pub(crate) handler: Option<&'a ItemFn>,
     /// The handler's signature is as it must be.
     pub(crate) handler_fits: bool,
@@ -66,14 +70,15 @@ pub(crate) fn read<'a>(
         state_item: None,
         tables: Vec::new(),
         broken_tables: Vec::new(),
-        config: None,
+        configs: Vec::new(),
+        plain: Vec::new(),
         handler: None,
         handler_fits: false,
         on_create: None,
         on_create_fits: false,
         functions: BTreeMap::new(),
         constants: BTreeMap::new(),
-        aliases: Aliases::new(),
+        aliases: Aliases::default(),
     };
     let Some((_, items)) = &item.content else {
         diagnostics.report(
@@ -85,8 +90,11 @@ pub(crate) fn read<'a>(
         return module;
     };
     collect_plain(items, &mut module);
-    for item in items {
-        collect_role(item, &mut module, diagnostics);
+    // Tables last: their keys and values may be structs of the module.
+    for tables in [false, true] {
+        for item in items.iter().filter(|item| matches!(item, Item::Type(_)) == tables) {
+            collect_role(item, &mut module, diagnostics);
+        }
     }
     records::check_pair(&mut module, diagnostics);
     require(&module, item, diagnostics);
@@ -127,6 +135,25 @@ pub(crate) fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
+impl<'a> Module<'a> {
+    /// The struct that `on_create` is given: the one that it names, or the first.
+    pub(crate) fn config(&self) -> Option<&'a ItemStruct> {
+        let last = self.on_create.and_then(|item| item.sig.inputs.iter().nth(2));
+        let named = last.and_then(argument).and_then(|(_, ty)| match ty {
+            syn::Type::Reference(reference) => last_name(&reference.elem),
+            _ => None,
+        });
+        let wanted = self.configs.iter().find(|item| named.as_ref().is_some_and(|name| item.ident == name));
+        wanted.or(self.configs.first()).copied()
+    }
+
+    /// Whether a name is that of the key, of the state or of a plain struct.
+    pub(crate) fn is_record(&self, name: &str) -> bool {
+        let roles = [self.key_item, self.state_item].into_iter().flatten();
+        roles.chain(self.plain.iter().map(|(item, _)| *item)).any(|item| item.ident == name)
+    }
+}
+
 fn doc(attribute: &Attribute) -> Option<String> {
     let syn::Meta::NameValue(meta) = &attribute.meta else { return None };
     let syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) = &meta.value else { return None };
@@ -144,9 +171,22 @@ fn collect_plain<'a>(items: &'a [Item], module: &mut Module<'a>) {
                 module.constants.insert(item.ident.to_string(), item);
             }
             Item::Type(item) if !item.attrs.iter().any(|a| role(a) == Some("table")) => {
-                module.aliases.insert(item.ident.to_string(), &item.ty);
+                module.aliases.types.insert(item.ident.to_string(), &item.ty);
             }
+            Item::Enum(item) => match enums::read(item) {
+                Ok(read) => module.aliases.enums.push(read),
+                Err(why) => drop(module.aliases.odd_enums.insert(item.ident.to_string(), why)),
+            },
             _ => {}
+        }
+    }
+    for item in items {
+        if let Item::Struct(item) = item
+            && !item.attrs.iter().any(|attribute| matches!(role(attribute), Some("key" | "state")))
+            // A struct that is not plain is no mistake, until a handler uses it.
+            && let Some(record) = records::read_plain(item, &module.aliases)
+        {
+            module.plain.push((item, record));
         }
     }
 }
@@ -194,9 +234,7 @@ fn take_role<'a>(
         ("table", Item::Type(item)) => tables::read(attribute, item, module, diagnostics),
         ("config", Item::Struct(item)) => {
             arguments::expect_none(attribute, diagnostics);
-            if once(role, attribute, module.config.map(|i| &i.ident), diagnostics) {
-                module.config = Some(item);
-            }
+            module.configs.push(item);
         }
         ("handler", Item::Fn(item)) => {
             arguments::expect_none(attribute, diagnostics);

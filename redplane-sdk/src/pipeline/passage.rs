@@ -1,6 +1,7 @@
 //! One packet's way through the stations.
 
 use std::mem;
+use std::net::Ipv4Addr;
 
 use redplane_protocol::wire::{DecodeError, PORT_RECIRCULATE, UDP_PORT};
 use redplane_protocol::{Fixed, Header, Kind, Message, Reaction, Settled, Ticks};
@@ -173,14 +174,20 @@ impl<A: App> Switch<A> {
                 mem::swap(&mut ethernet.src, &mut ethernet.dst);
                 Destination::Port(ingress_port)
             }
-            Verdict::Forward => self.route(packet).unwrap_or_else(|reason| Destination::Drop(reason.into())),
+            Verdict::Forward => self.route(packet, None),
+            Verdict::Via(next_hop) => self.route(packet, Some(next_hop)),
         }
     }
 
     #[inline]
-    fn route(&self, packet: &mut Packet) -> Result<Destination, Reason> {
+    fn route(&self, packet: &mut Packet, via: Option<Ipv4Addr>) -> Destination {
+        self.next_hop(packet, via).unwrap_or_else(|reason| Destination::Drop(reason.into()))
+    }
+
+    #[inline]
+    fn next_hop(&self, packet: &mut Packet, via: Option<Ipv4Addr>) -> Result<Destination, Reason> {
         let ipv4 = packet.ipv4.as_mut().ok_or(Reason::NoRoute)?;
-        let next_hop = self.routes.lookup(ipv4.dst).ok_or(Reason::NoRoute)?;
+        let next_hop = self.routes.lookup(via.unwrap_or(ipv4.dst)).ok_or(Reason::NoRoute)?;
         if ipv4.ttl <= 1 {
             return Err(Reason::TtlExpired);
         }

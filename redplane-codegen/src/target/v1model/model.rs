@@ -5,7 +5,7 @@ use super::handler::{ControlView, RestView, controls, point_name, reasons, size_
 use super::packet::{HeaderType, State, aligned, constants, instances, states, types};
 use super::records::{RecordView, commented};
 use super::{ROUTES_MAX, SESSION_CIRCLE, SESSION_RENEW, SHARDS_MAX, expr, names};
-use crate::ir::{App, Verdict};
+use crate::ir::{App, Enum, Variant, Verdict};
 use crate::target::{drop_reasons, line, verdicts};
 
 /// One app, lowered.
@@ -25,6 +25,9 @@ pub(super) struct View {
     pub(super) session_circle: u32,
     pub(super) session_renew: u32,
     pub(super) sizes: Vec<String>,
+    pub(super) enums: Vec<EnumView>,
+    /// Whether the handler has `via`.
+    pub(super) goes_via: bool,
     pub(super) reasons: Vec<String>,
     pub(super) reason_count: usize,
     pub(super) constants: Vec<String>,
@@ -52,6 +55,14 @@ pub(super) struct HandlerName {
     pub(super) name: String,
     pub(super) instance: String,
     pub(super) location: String,
+}
+
+/// The names of an enum's values.
+pub(super) struct EnumView {
+    pub(super) docs: Vec<String>,
+    pub(super) location: String,
+    pub(super) rust: String,
+    pub(super) constants: Vec<String>,
 }
 
 /// A verdict as an action.
@@ -83,6 +94,8 @@ impl View {
             session_circle: SESSION_CIRCLE,
             session_renew: SESSION_RENEW,
             sizes: sizes(app),
+            enums: enums(app, source),
+            goes_via: verdicts(app).iter().any(|(verdict, _)| matches!(verdict, Verdict::Via(_))),
             reasons: reasons(app, source),
             reason_count: drop_reasons(app).len() + 1,
             constants: constants(),
@@ -124,6 +137,22 @@ fn sizes(app: &App) -> Vec<String> {
     app.tables.iter().enumerate().map(row).collect()
 }
 
+fn enums(app: &App, source: &str) -> Vec<EnumView> {
+    let view = |known: &Enum| {
+        let row = |variant: &Variant| {
+            let name = names::variant(known, variant.value.into());
+            (format!("const bit<8> {name}"), format!("= {};", variant.value), variant.docs.join(" "))
+        };
+        EnumView {
+            docs: known.docs.iter().map(|text| format!(" {text}")).collect(),
+            location: format!("{source}:{}", line(known.span)),
+            rust: known.name.clone(),
+            constants: commented(known.variants.iter().map(row).collect()),
+        }
+    };
+    app.enums.iter().map(view).collect()
+}
+
 fn points(app: &App, source: &str) -> Vec<String> {
     let last = app.handler.points.len();
     let row = |(index, point): (usize, &crate::ir::LeasePoint)| {
@@ -159,6 +188,10 @@ fn metadata(app: &App, key: &RecordView, value: &RecordView, sums: bool) -> Vec<
     }
     if !app.handler.points.is_empty() {
         rows.push((format!("{}_point_t", app.name), "point;", "that the handler reached"));
+    }
+    if verdicts(app).iter().any(|(verdict, _)| matches!(verdict, Verdict::Via(_))) {
+        rows.push(("bit<32>".to_owned(), "via;", "whose route is taken, if not the destination's"));
+        rows.push(("bool".to_owned(), "goes_via;", ""));
     }
     rows.extend([
         ("rp_role_t".to_owned(), "role;", ""),
@@ -218,6 +251,11 @@ fn actions(app: &App) -> Vec<ActionView> {
     let mut add = |name, parameters, lines| actions.push(ActionView { name, parameters, lines });
     if has(|verdict| matches!(verdict, Verdict::Forward)) {
         add("rp_forward", "", &["meta.verdict = rp_verdict_t.FORWARD;"][..]);
+    }
+    if has(|verdict| matches!(verdict, Verdict::Via(_))) {
+        const VIA: &[&str] =
+            &["meta.verdict = rp_verdict_t.FORWARD;", "meta.via = addr;", "meta.goes_via = true;"];
+        add("rp_via", ", in bit<32> addr", VIA);
     }
     if has(|verdict| matches!(verdict, Verdict::To(_))) {
         add("rp_to", ", in bit<16> port", &["meta.verdict = rp_verdict_t.TO;", "meta.out_port = port;"]);

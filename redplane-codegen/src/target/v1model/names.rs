@@ -1,6 +1,6 @@
 //! Names in P4: reserved words, and the case of each kind of name.
 
-use crate::ir::{App, HeaderField};
+use crate::ir::{App, Enum, HeaderField};
 use crate::packet::HEADERS;
 
 /// Words that P4₁₆ or p4c keeps for itself, and names that the machinery uses where the author's stand too.
@@ -70,6 +70,15 @@ const RESERVED: &[&str] = &[
 pub(super) fn safe(name: &str) -> String {
     let name = name.strip_prefix("r#").unwrap_or(name);
     if RESERVED.contains(&name) || name.starts_with("rp_") { format!("{name}_") } else { name.to_owned() }
+}
+
+/// A variant's constant: `PHASE_OPEN`. What is no variant is a number.
+pub(super) fn variant(known: &Enum, value: u128) -> String {
+    let found = known.variants.iter().find(|variant| u128::from(variant.value) == value);
+    found.map_or_else(
+        || value.to_string(),
+        |found| format!("{}_{}", snake(&known.name), snake(&found.name)).to_uppercase(),
+    )
 }
 
 /// `some_name` as `SomeName`.

@@ -1,0 +1,1 @@
+//! The firewall on two switches and a store, frame by frame.
