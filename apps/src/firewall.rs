@@ -102,11 +102,17 @@ pub mod firewall {
         } else if let Some(echo) = &pkt.icmp {
             asks = echo.kind == ECHO_REQUEST;
             answers = echo.kind == ECHO_REPLY;
+            if !asks && !answers {
+                return cx.drop("icmp_kind");
+            }
         } else if pkt.udp.is_none() {
             return cx.drop("not_followed"); // another protocol, a later fragment, or IPv4 options
         }
         let flow = flow_of(ip, &pkt.ports, &pkt.icmp, outward);
         let opens = asks && if outward { !cx.blocked.lookup(flow) } else { cx.published.lookup(flow) };
+        if asks && !answers && !opens {
+            return cx.drop("unsolicited");
+        }
         let mut track = if opens {
             cx.track.lease(flow)?
         } else {
@@ -124,7 +130,6 @@ pub mod firewall {
             // inside says so to whatever comes next.
             _ if rst && outward => Phase::Reset,
             Phase::InsideAsked | Phase::OutsideAsked if !opens => return cx.drop("out_of_state"),
-            Phase::Closed if asks => return cx.drop("out_of_state"),
             Phase::Open if fin && outward => Phase::InsideDone,
             Phase::Open if fin => Phase::OutsideDone,
             Phase::InsideDone if fin && !outward => Phase::Closed,

@@ -4,6 +4,8 @@ mod agreement;
 mod checksums;
 mod demo;
 mod dissector;
+mod firewall;
+mod frames;
 mod mapping;
 mod nat;
 mod pcap;

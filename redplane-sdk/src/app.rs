@@ -68,6 +68,7 @@
 use std::fmt::Debug;
 use std::net::Ipv4Addr;
 use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use redplane_protocol::create::{Creation, Creator, Refusal, TypedCreator};
@@ -130,6 +131,21 @@ pub fn creator<A: App>(config: A::Config) -> Box<dyn Creator> {
         schema::<A>(),
         A::IDLE,
         move |key: &A::Key, records: &mut Creation<'_, _, _>| A::create(key, records, &config),
+    ))
+}
+
+/// [`creator`] with a configuration that the operator may change while the store runs: what is made from then on is made
+/// by the new one, what is there stays.
+///
+/// # Panics
+/// When it makes something after a thread has panicked that held the lock.
+pub fn live_creator<A: App>(config: Arc<RwLock<A::Config>>) -> Box<dyn Creator> {
+    Box::new(TypedCreator::new(
+        schema::<A>(),
+        A::IDLE,
+        move |key: &A::Key, records: &mut Creation<'_, _, _>| {
+            A::create(key, records, &config.read().expect("nobody panics while changing a configuration"))
+        },
     ))
 }
 

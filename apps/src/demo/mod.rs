@@ -4,6 +4,7 @@ pub mod capture;
 pub mod connection;
 pub mod datagram;
 pub mod hosts;
+pub mod place;
 pub mod plot;
 pub mod progress;
 pub mod report;

@@ -4,7 +4,7 @@
  *     app           firewall, number 3
  *     target        v1model (BMv2 simple_switch)
  *     fingerprint   0x02c6, of the layout of key and state
- *     program       0x554874b97cfb36c2
+ *     program       0x82a24f6a2db3b77d
  *
  * Lets in what was asked for.
  *
@@ -168,11 +168,12 @@ enum bit<8> rp_drop_t {
     NOT_CONFIGURED           = 14,     // the operator has not configured the switch, or not this shard
     PROTOCOL_UNAUTHENTICATED = 15,     // never counted here: only the software switch looks at codes
     NOT_IPV4                 = 16,     // apps/src/firewall.rs:87
-    UNSOLICITED              = 17,     // apps/src/firewall.rs:92
-    NOT_FOLLOWED             = 18,     // apps/src/firewall.rs:106
-    OUT_OF_STATE             = 19      // apps/src/firewall.rs:119
+    UNSOLICITED              = 17,     // apps/src/firewall.rs:114
+    ICMP_KIND                = 18,     // apps/src/firewall.rs:106
+    NOT_FOLLOWED             = 19,     // apps/src/firewall.rs:109
+    OUT_OF_STATE             = 20      // apps/src/firewall.rs:125
 }
-const bit<32> RP_DROPS = 20;
+const bit<32> RP_DROPS = 21;
 
 /* ---- headers */
 
@@ -460,14 +461,13 @@ struct track_t {
 enum bit<8> firewall_point_t {
     NONE    = 0,
     FIND_1  = 1,    // apps/src/firewall.rs:92
-    LEASE_2 = 2,    // apps/src/firewall.rs:111
-    FIND_3  = 3     // apps/src/firewall.rs:113
+    LEASE_2 = 2,    // apps/src/firewall.rs:117
+    FIND_3  = 3     // apps/src/firewall.rs:119
 }
 
 /// Locals of guard() that are set before a lease point and read after it.
 struct firewall_locals_t {
     bool outward;
-    bool asks;
     bool answers;
     bool fin;
     bool rst;
@@ -714,6 +714,7 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
     bit<32> about_outside;
     bit<16> about_outside_port;
     bit<8> about_protocol;
+    bool asks;
     bool outward_3;
     bit<16> inside_port_2;
     bit<16> outside_port_2;
@@ -745,7 +746,7 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
     }
 
     /// Flows that nobody inside may open.
-    /// apps/src/firewall.rs:59: `Blocked`, looked up in line 109.
+    /// apps/src/firewall.rs:59: `Blocked`, looked up in line 112.
     action set_blocked(bit<1> value) {
         blocked_found = value == 1;
     }
@@ -763,7 +764,7 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
     }
 
     /// Flows that anybody outside may open.
-    /// apps/src/firewall.rs:63: `Published`, looked up in line 109.
+    /// apps/src/firewall.rs:63: `Published`, looked up in line 112.
     action set_published(bit<1> value) {
         published_found = value == 1;
     }
@@ -816,7 +817,7 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
             rp_reach(meta, firewall_point_t.FIND_1, false);
             return;
         }
-        meta.local.asks = true;
+        asks = true;
 #line 96 "apps/src/firewall.rs"
         meta.local.answers = true;
 #line 96 "apps/src/firewall.rs"
@@ -824,13 +825,18 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
 #line 96 "apps/src/firewall.rs"
         meta.local.rst = false;
         if (hdr.tcp.isValid()) {
-            meta.local.asks = hdr.tcp.syn == 1 && hdr.tcp.ack == 0;
+            asks = hdr.tcp.syn == 1 && hdr.tcp.ack == 0;
             meta.local.answers = hdr.tcp.syn == 1 && hdr.tcp.ack == 1;
             meta.local.fin = hdr.tcp.fin == 1;
             meta.local.rst = hdr.tcp.rst == 1;
         } else if (hdr.icmp.isValid()) {
-            meta.local.asks = hdr.icmp.kind == 8;
+            asks = hdr.icmp.kind == 8;
             meta.local.answers = hdr.icmp.kind == 0;
+            if (!asks && !meta.local.answers) {
+                rp_drop(meta, rp_drop_t.ICMP_KIND);
+                return;
+            }
+#line 108 "apps/src/firewall.rs"
         } else if (!hdr.udp.isValid()) {
             rp_drop(meta, rp_drop_t.NOT_FOLLOWED);
             return;
@@ -851,43 +857,48 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
         }
         if (outward_3) { inside_2 = hdr.ipv4.src; } else { inside_2 = hdr.ipv4.dst; }
         if (outward_3) { outside_2 = hdr.ipv4.dst; } else { outside_2 = hdr.ipv4.src; }
-#line 108 "apps/src/firewall.rs"
+#line 111 "apps/src/firewall.rs"
         flow_inside = inside_2;
-#line 108 "apps/src/firewall.rs"
+#line 111 "apps/src/firewall.rs"
         flow_inside_port = inside_port_2;
-#line 108 "apps/src/firewall.rs"
+#line 111 "apps/src/firewall.rs"
         flow_outside = outside_2;
-#line 108 "apps/src/firewall.rs"
+#line 111 "apps/src/firewall.rs"
         flow_outside_port = outside_port_2;
-#line 108 "apps/src/firewall.rs"
+#line 111 "apps/src/firewall.rs"
         flow_protocol = hdr.ipv4.protocol;
-        condition = meta.local.asks;
-#line 109 "apps/src/firewall.rs"
+        condition = asks;
+#line 112 "apps/src/firewall.rs"
         if (condition) {
-#line 109 "apps/src/firewall.rs"
+#line 112 "apps/src/firewall.rs"
             if (meta.local.outward) {
-#line 109 "apps/src/firewall.rs"
+#line 112 "apps/src/firewall.rs"
                 blocked.apply();
-#line 109 "apps/src/firewall.rs"
+#line 112 "apps/src/firewall.rs"
                 published_found = !blocked_found;
             } else {
-#line 109 "apps/src/firewall.rs"
+#line 112 "apps/src/firewall.rs"
                 published.apply();
             }
-#line 109 "apps/src/firewall.rs"
+#line 112 "apps/src/firewall.rs"
             condition = published_found;
         }
-#line 109 "apps/src/firewall.rs"
+#line 112 "apps/src/firewall.rs"
         meta.local.opens = condition;
+        if (asks && !meta.local.answers && !meta.local.opens) {
+            rp_drop(meta, rp_drop_t.UNSOLICITED);
+            return;
+        }
+#line 116 "apps/src/firewall.rs"
         if (meta.local.opens) {
             meta.key = { flow_inside, flow_inside_port, flow_outside, flow_outside_port, flow_protocol };
             rp_reach(meta, firewall_point_t.LEASE_2, true);
             return;
         }
-#line 113 "apps/src/firewall.rs"
+#line 119 "apps/src/firewall.rs"
         meta.key = { flow_inside, flow_inside_port, flow_outside, flow_outside_port, flow_protocol };
         rp_reach(meta, firewall_point_t.FIND_3, false);
-#line 891 "firewall.p4"
+#line 902 "firewall.p4"
     }
 }
 
@@ -896,7 +907,7 @@ control GuardHeld1(inout headers_t hdr, inout metadata_t meta) {
     apply {
 #line 93 "apps/src/firewall.rs"
         rp_forward(meta);
-#line 900 "firewall.p4"
+#line 911 "firewall.p4"
     }
 }
 
@@ -905,154 +916,144 @@ control GuardAbsent1(inout headers_t hdr, inout metadata_t meta) {
     apply {
 #line 92 "apps/src/firewall.rs"
         rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 909 "firewall.p4"
+#line 920 "firewall.p4"
     }
 }
 
-/// apps/src/firewall.rs:111: the rest of guard(), with the state in `meta.value`.
+/// apps/src/firewall.rs:117: the rest of guard(), with the state in `meta.value`.
 control GuardHeld2(inout headers_t hdr, inout metadata_t meta) {
     bit<8> phase;
     bit<8> next = 0;
 
     apply {
-#line 117 "apps/src/firewall.rs"
+#line 123 "apps/src/firewall.rs"
         if ((meta.value.phase == PHASE_NEW || meta.value.phase == PHASE_CLOSED || meta.value.phase == PHASE_RESET) && (meta.local.opens && meta.local.outward)) {
-#line 117 "apps/src/firewall.rs"
+#line 123 "apps/src/firewall.rs"
             next = PHASE_INSIDE_ASKED;
         } else if ((meta.value.phase == PHASE_NEW || meta.value.phase == PHASE_CLOSED || meta.value.phase == PHASE_RESET) && meta.local.opens) {
-#line 118 "apps/src/firewall.rs"
+#line 124 "apps/src/firewall.rs"
             next = PHASE_OUTSIDE_ASKED;
         } else if (meta.value.phase == PHASE_NEW || meta.value.phase == PHASE_RESET) {
-#line 119 "apps/src/firewall.rs"
+#line 125 "apps/src/firewall.rs"
             rp_drop(meta, rp_drop_t.OUT_OF_STATE);
             return;
-#line 120 "apps/src/firewall.rs"
+#line 126 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_INSIDE_ASKED && (meta.local.rst && !meta.local.outward)) {
-#line 120 "apps/src/firewall.rs"
+#line 126 "apps/src/firewall.rs"
             next = PHASE_RESET;
         } else if (meta.value.phase == PHASE_INSIDE_ASKED && (meta.local.answers && !meta.local.outward)) {
-#line 121 "apps/src/firewall.rs"
+#line 127 "apps/src/firewall.rs"
             next = PHASE_OPEN;
         } else if (meta.value.phase == PHASE_OUTSIDE_ASKED && (meta.local.answers && meta.local.outward)) {
-#line 122 "apps/src/firewall.rs"
+#line 128 "apps/src/firewall.rs"
             next = PHASE_OPEN;
-#line 125 "apps/src/firewall.rs"
+#line 131 "apps/src/firewall.rs"
         } else if (meta.local.rst && meta.local.outward) {
-#line 125 "apps/src/firewall.rs"
+#line 131 "apps/src/firewall.rs"
             next = PHASE_RESET;
         } else if ((meta.value.phase == PHASE_INSIDE_ASKED || meta.value.phase == PHASE_OUTSIDE_ASKED) && !meta.local.opens) {
-#line 126 "apps/src/firewall.rs"
+#line 132 "apps/src/firewall.rs"
             rp_drop(meta, rp_drop_t.OUT_OF_STATE);
             return;
-#line 127 "apps/src/firewall.rs"
-        } else if (meta.value.phase == PHASE_CLOSED && meta.local.asks) {
-#line 127 "apps/src/firewall.rs"
-            rp_drop(meta, rp_drop_t.OUT_OF_STATE);
-            return;
-#line 128 "apps/src/firewall.rs"
+#line 133 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_OPEN && (meta.local.fin && meta.local.outward)) {
-#line 128 "apps/src/firewall.rs"
+#line 133 "apps/src/firewall.rs"
             next = PHASE_INSIDE_DONE;
         } else if (meta.value.phase == PHASE_OPEN && meta.local.fin) {
-#line 129 "apps/src/firewall.rs"
+#line 134 "apps/src/firewall.rs"
             next = PHASE_OUTSIDE_DONE;
         } else if (meta.value.phase == PHASE_INSIDE_DONE && (meta.local.fin && !meta.local.outward)) {
-#line 130 "apps/src/firewall.rs"
+#line 135 "apps/src/firewall.rs"
             next = PHASE_CLOSED;
         } else if (meta.value.phase == PHASE_OUTSIDE_DONE && (meta.local.fin && meta.local.outward)) {
-#line 131 "apps/src/firewall.rs"
+#line 136 "apps/src/firewall.rs"
             next = PHASE_CLOSED;
         } else {
-#line 132 "apps/src/firewall.rs"
+#line 137 "apps/src/firewall.rs"
             phase = meta.value.phase;
-#line 132 "apps/src/firewall.rs"
+#line 137 "apps/src/firewall.rs"
             next = phase;
         }
         if (next != meta.value.phase) {
             meta.wrote = true;
-#line 135 "apps/src/firewall.rs"
+#line 140 "apps/src/firewall.rs"
             meta.value.phase = next;
         }
         rp_forward(meta);
-#line 978 "firewall.p4"
+#line 984 "firewall.p4"
     }
 }
 
-/// apps/src/firewall.rs:113: the rest of guard(), with the state in `meta.value`.
+/// apps/src/firewall.rs:119: the rest of guard(), with the state in `meta.value`.
 control GuardHeld3(inout headers_t hdr, inout metadata_t meta) {
     bit<8> phase;
     bit<8> next = 0;
 
     apply {
-#line 117 "apps/src/firewall.rs"
+#line 123 "apps/src/firewall.rs"
         if ((meta.value.phase == PHASE_NEW || meta.value.phase == PHASE_CLOSED || meta.value.phase == PHASE_RESET) && (meta.local.opens && meta.local.outward)) {
-#line 117 "apps/src/firewall.rs"
+#line 123 "apps/src/firewall.rs"
             next = PHASE_INSIDE_ASKED;
         } else if ((meta.value.phase == PHASE_NEW || meta.value.phase == PHASE_CLOSED || meta.value.phase == PHASE_RESET) && meta.local.opens) {
-#line 118 "apps/src/firewall.rs"
+#line 124 "apps/src/firewall.rs"
             next = PHASE_OUTSIDE_ASKED;
         } else if (meta.value.phase == PHASE_NEW || meta.value.phase == PHASE_RESET) {
-#line 119 "apps/src/firewall.rs"
+#line 125 "apps/src/firewall.rs"
             rp_drop(meta, rp_drop_t.OUT_OF_STATE);
             return;
-#line 120 "apps/src/firewall.rs"
+#line 126 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_INSIDE_ASKED && (meta.local.rst && !meta.local.outward)) {
-#line 120 "apps/src/firewall.rs"
+#line 126 "apps/src/firewall.rs"
             next = PHASE_RESET;
         } else if (meta.value.phase == PHASE_INSIDE_ASKED && (meta.local.answers && !meta.local.outward)) {
-#line 121 "apps/src/firewall.rs"
+#line 127 "apps/src/firewall.rs"
             next = PHASE_OPEN;
         } else if (meta.value.phase == PHASE_OUTSIDE_ASKED && (meta.local.answers && meta.local.outward)) {
-#line 122 "apps/src/firewall.rs"
+#line 128 "apps/src/firewall.rs"
             next = PHASE_OPEN;
-#line 125 "apps/src/firewall.rs"
+#line 131 "apps/src/firewall.rs"
         } else if (meta.local.rst && meta.local.outward) {
-#line 125 "apps/src/firewall.rs"
+#line 131 "apps/src/firewall.rs"
             next = PHASE_RESET;
         } else if ((meta.value.phase == PHASE_INSIDE_ASKED || meta.value.phase == PHASE_OUTSIDE_ASKED) && !meta.local.opens) {
-#line 126 "apps/src/firewall.rs"
+#line 132 "apps/src/firewall.rs"
             rp_drop(meta, rp_drop_t.OUT_OF_STATE);
             return;
-#line 127 "apps/src/firewall.rs"
-        } else if (meta.value.phase == PHASE_CLOSED && meta.local.asks) {
-#line 127 "apps/src/firewall.rs"
-            rp_drop(meta, rp_drop_t.OUT_OF_STATE);
-            return;
-#line 128 "apps/src/firewall.rs"
+#line 133 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_OPEN && (meta.local.fin && meta.local.outward)) {
-#line 128 "apps/src/firewall.rs"
+#line 133 "apps/src/firewall.rs"
             next = PHASE_INSIDE_DONE;
         } else if (meta.value.phase == PHASE_OPEN && meta.local.fin) {
-#line 129 "apps/src/firewall.rs"
+#line 134 "apps/src/firewall.rs"
             next = PHASE_OUTSIDE_DONE;
         } else if (meta.value.phase == PHASE_INSIDE_DONE && (meta.local.fin && !meta.local.outward)) {
-#line 130 "apps/src/firewall.rs"
+#line 135 "apps/src/firewall.rs"
             next = PHASE_CLOSED;
         } else if (meta.value.phase == PHASE_OUTSIDE_DONE && (meta.local.fin && meta.local.outward)) {
-#line 131 "apps/src/firewall.rs"
+#line 136 "apps/src/firewall.rs"
             next = PHASE_CLOSED;
         } else {
-#line 132 "apps/src/firewall.rs"
+#line 137 "apps/src/firewall.rs"
             phase = meta.value.phase;
-#line 132 "apps/src/firewall.rs"
+#line 137 "apps/src/firewall.rs"
             next = phase;
         }
         if (next != meta.value.phase) {
             meta.wrote = true;
-#line 135 "apps/src/firewall.rs"
+#line 140 "apps/src/firewall.rs"
             meta.value.phase = next;
         }
         rp_forward(meta);
-#line 1047 "firewall.p4"
+#line 1048 "firewall.p4"
     }
 }
 
-/// apps/src/firewall.rs:113: what guard() does if there is no such record.
+/// apps/src/firewall.rs:119: what guard() does if there is no such record.
 control GuardAbsent3(inout headers_t hdr, inout metadata_t meta) {
     apply {
-#line 113 "apps/src/firewall.rs"
+#line 119 "apps/src/firewall.rs"
         rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 1056 "firewall.p4"
+#line 1057 "firewall.p4"
     }
 }
 
