@@ -10,3 +10,4 @@ mod mapping;
 mod nat;
 mod pcap;
 mod run;
+mod trial;

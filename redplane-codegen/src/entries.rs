@@ -214,10 +214,7 @@ fn tables(app: &App, ingress: &str) -> Vec<Table> {
             key: key_columns(table),
             priority: (table.matching == Match::Ternary).then_some("entry.priority"),
             action: place.action,
-            parameters: columns(&table.value, "value")
-                .into_iter()
-                .map(|(name, bits, role)| from(&name, bits, &role))
-                .collect(),
+            parameters: parameters(table),
             size: Some(table.size),
         });
     }
@@ -226,18 +223,27 @@ fn tables(app: &App, ingress: &str) -> Vec<Table> {
 
 fn key_columns(table: &OperatorTable) -> Vec<Key> {
     let matching = v1model::matching(table.matching);
-    let column = |(name, bits, from)| Key { name, matching, bits, from };
+    let column = |(name, ty, from): (&str, Type, _)| Key {
+        name: v1model::column_name(&table.key, name),
+        matching,
+        bits: ty.bits(),
+        from,
+    };
     columns(&table.key, "key").into_iter().map(column).collect()
 }
 
-/// Name, width and role of each word: `entry.key`, or `entry.key.addr` of a struct.
-fn columns(shape: &Shape, word: &str) -> Vec<(String, u16, String)> {
-    let column = |(name, ty): (&str, Type)| {
-        let role = match shape {
-            Shape::Word(_) => format!("entry.{word}"),
-            Shape::Record(_) => format!("entry.{word}.{name}"),
-        };
-        (v1model::column_name(shape, name), ty.bits(), role)
+fn parameters(table: &OperatorTable) -> Vec<Parameter> {
+    let column = |(name, ty, role): (&str, Type, String)| {
+        from(&v1model::parameter_name(&table.value, name), ty.bits(), &role)
     };
-    shape.columns(word).into_iter().map(column).collect()
+    columns(&table.value, "value").into_iter().map(column).collect()
+}
+
+/// Name, type and role of each word: `entry.key`, or `entry.key.addr` of a struct.
+fn columns<'a>(shape: &'a Shape, word: &'a str) -> Vec<(&'a str, Type, String)> {
+    let role = |name: &str| match shape {
+        Shape::Word(_) => format!("entry.{word}"),
+        Shape::Record(_) => format!("entry.{word}.{name}"),
+    };
+    shape.columns(word).into_iter().map(|(name, ty)| (name, ty, role(name))).collect()
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::ir::{Expr, ExprKind, HeaderField, HeaderId, Local, LocalId, Place, Stmt, StmtKind, Verdict};
+use crate::ir::{
+    Expr, ExprKind, Handler, HeaderField, HeaderId, Local, LocalId, Place, Stmt, StmtKind, Verdict,
+};
 use crate::split::Split;
 
 /// What all statements together use.
@@ -24,6 +26,25 @@ pub(crate) fn usage(split: &Split) -> Usage {
     }
     usage.headers.extend(usage.reads.iter().chain(&usage.writes).map(|field| field.header));
     usage
+}
+
+/// Whether some statement reads the local.
+pub(crate) fn is_read(handler: &Handler, local: LocalId) -> bool {
+    fn block_reads(block: &[Stmt], local: LocalId) -> bool {
+        block.iter().any(|statement| {
+            let mut read = BTreeSet::new();
+            statement_exprs(&statement.kind, &mut |expr| read_locals(expr, &mut read));
+            let within = match &statement.kind {
+                StmtKind::If { then, otherwise, .. } => {
+                    block_reads(then, local) || block_reads(otherwise, local)
+                }
+                _ => false,
+            };
+            within || read.contains(&local)
+        })
+    }
+    let rests = handler.points.iter().flat_map(|point| [&point.rest, &point.absent]);
+    std::iter::once(&handler.before).chain(rests).any(|block| block_reads(block, local))
 }
 
 /// Marks the locals that are read after a lease point before they are set again there.

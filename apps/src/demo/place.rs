@@ -14,6 +14,7 @@ use redplane_sdk::protocol::{Lease, SwitchIdentity, Ticks, Time};
 
 use super::connection::Micros;
 use super::datagram::Datagram;
+use crate::trial::share::Share;
 
 /// Port of a switch that leads inside.
 pub const INSIDE: u16 = 0;
@@ -25,6 +26,10 @@ const STORE_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
 
 /// Rounds of messages for one frame. One lease takes two; a hairpin four.
 const ROUNDS_MAX: usize = 16;
+
+/// How long a frame may take: more than a lease.
+const PATIENCE: Micros = 3_000_000;
+const LOOK_INTERVAL: Micros = 20_000;
 
 /// A frame that left, and by which port.
 pub type Left = (u16, Vec<u8>);
@@ -38,6 +43,7 @@ pub struct Place<A: App> {
     routes: Vec<Route>,
     output: Output,
     now: Micros,
+    carried: Share,
 }
 
 impl<A: App> Place<A> {
@@ -57,8 +63,16 @@ impl<A: App> Place<A> {
         let store = EmbeddedStore::new(settings, vec![creator], Time::ZERO)?;
         let incarnations = vec![0; switches];
         let (switches_made, output) = (Vec::new(), Output::new());
-        let mut place =
-            Place { switches: switches_made, incarnations, store, tables, routes, output, now: 0 };
+        let mut place = Place {
+            switches: switches_made,
+            incarnations,
+            store,
+            tables,
+            routes,
+            output,
+            now: 0,
+            carried: Share::default(),
+        };
         for at in 0..switches {
             let switch = place.boot(at)?;
             place.switches.push(switch);
@@ -163,9 +177,27 @@ impl<A: App> Place<A> {
         switches.min(self.store.poll_timeout().map_or(Micros::MAX, |time| time.0))
     }
 
+    /// The first frame that leaves because of this one, even if that takes until another switch's lease is over.
+    pub fn pass(&mut self, at: usize, port: u16, frame: &[u8]) -> Option<Left> {
+        let first = self.process(at, port, frame).into_iter().next();
+        let end = self.now + PATIENCE;
+        let mut left = first;
+        while left.is_none() && self.now < end {
+            left = self.advance((self.now + LOOK_INTERVAL).min(end)).into_iter().next();
+        }
+        left
+    }
+
+    /// What was carried so far.
+    #[must_use]
+    pub fn carried(&self) -> Share {
+        self.carried
+    }
+
     /// The frames that leave at once because this one came in.
     pub fn process(&mut self, at: usize, port: u16, frame: &[u8]) -> Vec<Left> {
         let mut left = Vec::new();
+        self.carried.traffic_bytes += frame.len() as u64;
         self.switches[at].process(port, frame, Ticks::from_micros(self.now), &mut self.output);
         self.settle(&mut left);
         left
@@ -189,6 +221,7 @@ impl<A: App> Place<A> {
         for (port, bytes) in self.output.iter() {
             match (port, Datagram::parse(bytes)) {
                 (STORE, Some(request)) => {
+                    self.carried.replication_bytes += bytes.len() as u64;
                     self.store.handle_request(request.from, request.payload, Time(self.now));
                 }
                 _ => left.push((port, bytes.to_vec())),
@@ -208,6 +241,7 @@ impl<A: App> Place<A> {
                 let StoreDestination::Switch(to) = transmit.to else { continue };
                 let Some(at) = (0..self.switches.len()).find(|at| address(*at) == *to.ip()) else { continue };
                 let answer = Datagram { from, to, payload: &transmit.bytes }.to_frame([0; 6], [0; 6]);
+                self.carried.replication_bytes += answer.len() as u64;
                 self.switches[at].process(STORE, &answer, Ticks::from_micros(self.now), &mut self.output);
                 silent = false;
             }

@@ -27,6 +27,9 @@ control {{ control.name }}(inout headers_t hdr, inout metadata_t meta) {
 {%- for line in table.docs %}
     ///{{ line }}
 {%- endfor %}
+{%- if !table.all_used %}
+    @noWarn("unused")
+{%- endif %}
     action {{ table.action }}({{ table.parameters }}) {
 {%- for line in table.assignments %}
         {{ line }}

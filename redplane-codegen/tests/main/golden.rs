@@ -12,10 +12,10 @@ use redplane_codegen::{dissector, entries, ir, schema, target};
 use crate::common;
 
 /// Every fixture.
-pub(crate) const CASES: &[&str] = &["gate", "meter", "firewall", "nat"];
+pub(crate) const CASES: &[&str] = &["gate", "meter", "firewall", "load_balancer", "nat"];
 
 /// Those that are apps of `apps`.
-const APPS: [&str; 2] = ["firewall", "nat"];
+const APPS: [&str; 3] = ["firewall", "load_balancer", "nat"];
 
 fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate stands in the workspace")

@@ -24,6 +24,8 @@ pub(super) struct TableView {
     pub(super) docs: Vec<String>,
     /// Whether something stands before it.
     pub(super) spaced: bool,
+    /// Whether the handler looks at every column of the value.
+    pub(super) all_used: bool,
     pub(super) name: String,
     pub(super) action: String,
     pub(super) parameters: String,
@@ -377,12 +379,12 @@ impl<'a> Lowering<'a> {
         let values = table.value.columns("value");
         let assigned = into.iter().zip(&values).map(|(local, (column, ty))| {
             let is_one = if *ty == Type::Bool { " == 1" } else { "" };
-            (names::local(self.app, *local), format!("= {}{is_one};", column_name(&table.value, column)))
+            (names::local(self.app, *local), format!("= {}{is_one};", parameter_name(&table.value, column)))
         });
         let assigned = super::packet::aligned(assigned.collect());
         let parameters: Vec<String> = values
             .iter()
-            .map(|(column, ty)| format!("{} {}", expr::bits_type(*ty), column_name(&table.value, column)))
+            .map(|(column, ty)| format!("{} {}", expr::bits_type(*ty), parameter_name(&table.value, column)))
             .collect();
         let mut docs: Vec<String> = table.docs.iter().map(|text| format!(" {text}")).collect();
         let declared = line(table.span);
@@ -396,6 +398,7 @@ impl<'a> Lowering<'a> {
         self.tables.push(TableView {
             docs,
             spaced: true,
+            all_used: into.iter().all(|local| crate::usage::is_read(&self.app.handler, *local)),
             name: name.clone(),
             parameters: parameters.join(", "),
             assignments: assigned,
@@ -418,6 +421,14 @@ impl<'a> Lowering<'a> {
             (expr::bits(self.app, value), matched, format!("{} {unit}", ty.bits()))
         });
         super::records::commented(rows.collect())
+    }
+}
+
+/// The name of an action's parameter: `value`, or with the field's name, so that it is no local's.
+pub(crate) fn parameter_name(shape: &Shape, column: &str) -> String {
+    match shape {
+        Shape::Word(_) => column.to_owned(),
+        Shape::Record(_) => format!("value_{column}"),
     }
 }
 
