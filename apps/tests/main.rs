@@ -6,6 +6,7 @@ mod demo;
 mod dissector;
 mod firewall;
 mod frames;
+mod load_balancer;
 mod mapping;
 mod nat;
 mod pcap;

@@ -9,11 +9,13 @@ pub mod plot;
 pub mod progress;
 pub mod report;
 mod run;
+pub mod scenario;
 pub mod script;
 pub mod store;
+pub mod stranger;
 pub mod stream;
 pub mod topology;
 pub mod translate;
 pub mod workload;
 
-pub use run::{Options, Outcome, run};
+pub use run::{AppName, Options, Outcome, run};

@@ -6,10 +6,10 @@ use redplane_sdk::checksum::checksum;
 use redplane_sdk::packet::{PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP};
 
 /// Address and port.
-pub(super) type End = (Ipv4Addr, u16);
+pub(crate) type End = (Ipv4Addr, u16);
 
 /// Flags of TCP (RFC 9293).
-pub(super) mod flag {
+pub(crate) mod flag {
     pub(crate) const FIN: u8 = 0x01;
     pub(crate) const SYN: u8 = 0x02;
     pub(crate) const RST: u8 = 0x04;
@@ -17,7 +17,7 @@ pub(super) mod flag {
 }
 
 /// A TCP segment with so many bytes of payload.
-pub(super) fn segment(from: End, to: End, flags: u8, payload: usize) -> Vec<u8> {
+pub(crate) fn segment(from: End, to: End, flags: u8, payload: usize) -> Vec<u8> {
     let mut tcp = ports(from, to);
     tcp.extend_from_slice(&[0, 0, 0, 7, 0, 0, 0, 9, 0x50, flags, 0x20, 0, 0, 0, 0, 0]);
     tcp.resize(tcp.len() + payload, 0);
@@ -25,14 +25,14 @@ pub(super) fn segment(from: End, to: End, flags: u8, payload: usize) -> Vec<u8> 
 }
 
 /// A UDP datagram.
-pub(super) fn datagram(from: End, to: End) -> Vec<u8> {
+pub(crate) fn datagram(from: End, to: End) -> Vec<u8> {
     let mut udp = ports(from, to);
     udp.extend_from_slice(&[0, 12, 0, 0, 1, 2, 3, 4]);
     packet(from.0, to.0, PROTOCOL_UDP, &udp)
 }
 
 /// An ICMP message, of which `rest` is all but type, code and checksum.
-pub(super) fn message(from: Ipv4Addr, to: Ipv4Addr, kind: u8, rest: &[u8]) -> Vec<u8> {
+pub(crate) fn message(from: Ipv4Addr, to: Ipv4Addr, kind: u8, rest: &[u8]) -> Vec<u8> {
     let icmp = [&[kind, 0, 0, 0], rest].concat();
     packet(from, to, PROTOCOL_ICMP, &icmp)
 }

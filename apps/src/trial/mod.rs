@@ -3,7 +3,7 @@
 
 pub mod churn;
 pub mod failover;
-mod frame;
+pub(crate) mod frame;
 pub mod scan;
 pub mod share;
 mod subject;

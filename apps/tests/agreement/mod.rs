@@ -6,7 +6,7 @@ mod puzzle_app;
 
 use std::net::Ipv4Addr;
 
-use apps::{firewall, nat};
+use apps::{firewall, load_balancer, nat};
 use arithmetic_app::arithmetic;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -310,6 +310,37 @@ fn the_firewall_does_natively_what_its_ir_says() {
             twin.agree(&packet, firewall::Track { phase });
         });
     }
+}
+
+#[test]
+fn the_load_balancer_does_natively_what_its_ir_says() {
+    use load_balancer::{End, Serving};
+    let ir = compile(include_str!("../../src/load_balancer.rs"), "load_balancer");
+    same_program::<load_balancer::App>(&ir);
+    let mut tables = <load_balancer::App as App>::Tables::default();
+    let end = |addr, port, protocol| End { addr, port, protocol };
+    for protocol in [6, 17] {
+        for port in [0, 0x3550, 0x4000] {
+            tables.services.insert(end(HOSTS[2], port, protocol), true).unwrap();
+            tables.fronts.insert(end(HOSTS[1], port, protocol), end(HOSTS[2], 80, protocol)).unwrap();
+        }
+    }
+    let lookup = |table: usize, key: &[u128]| {
+        let key = End::from_words(key.try_into().expect("an end"));
+        match ir.tables[table].handle.as_str() {
+            "services" => vec![u128::from(tables.services.lookup(key))],
+            _ => tables.fronts.lookup(key).words().to_vec(),
+        }
+    };
+    let twin = Twin::<load_balancer::App> { ir: &ir, tables: &tables, lookup: &lookup };
+    let ports = prop::sample::select(vec![0, 0x3550, 0x4000, 99]);
+    run(&(packet(), (ports.clone(), ports), address(), any::<u16>(), any::<bool>()), |arguments| {
+        let (mut packet, (src, dst), addr, port, direct) = arguments;
+        if let Some(ports) = &mut packet.ports {
+            (ports.src, ports.dst) = (src, dst);
+        }
+        twin.agree(&packet, Serving { addr, port, direct });
+    });
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Runs the trials of the apps, and prints what came of them as JSON: what `cargo xtask apps` asks for.
 //!
 //! ```sh
-//! cargo run --release -p apps --example trials
+//! cargo run --release -p apps --bin trials
 //! ```
 
 use apps::trial::{self, Size};
