@@ -11,4 +11,5 @@ mod mapping;
 mod nat;
 mod pcap;
 mod run;
+mod tables;
 mod trial;

@@ -12,6 +12,7 @@ pub mod dissector;
 pub mod entries;
 pub mod interpret;
 pub mod ir;
+pub mod operator;
 pub mod packet;
 pub mod schema;
 pub mod target;

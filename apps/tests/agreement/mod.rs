@@ -27,7 +27,7 @@ const NOW: Ticks = Ticks(1000);
 const PORT: u16 = 5;
 
 /// The app of this name in a source text, as a build script would compile it.
-fn compile(source: &str, name: &str) -> ir::App {
+pub(crate) fn compile(source: &str, name: &str) -> ir::App {
     let file = syn::parse_file(source).expect("the source compiled already");
     let module = file.items.iter().find_map(|item| match item {
         syn::Item::Mod(module) if module.ident == name => Some(module),
