@@ -99,11 +99,11 @@ pub mod nat {
         } else if pkt.ports.is_none() {
             return cx.drop("not_translatable"); // another protocol, or IPv4 options, behind which no port is seen
         }
+        if pkt.inner_ipv4.is_some() && pkt.inner_ports.is_none() && pkt.inner_icmp.is_none() {
+            return cx.drop("icmp_quote");
+        }
         // An ICMP error quotes a packet of ours: translate the quote, and the error with it (RFC 5508 REQ-3 to 5).
         let end = if let Some(quote) = &pkt.inner_ipv4 {
-            if pkt.inner_ports.is_none() && pkt.inner_icmp.is_none() {
-                return cx.drop("icmp_quote");
-            }
             end_of(quote, &pkt.inner_ports, &pkt.inner_icmp, !from_inside)
         } else {
             end_of(ip, &pkt.ports, &pkt.icmp, from_inside)
@@ -117,10 +117,10 @@ pub mod nat {
         if let Some(quote) = &mut pkt.inner_ipv4 {
             rewrite(quote, &mut pkt.inner_ports, &mut pkt.inner_icmp, !from_inside, &other);
             if from_inside {
-                ip.src = other.addr
+                ip.src = other.addr;
             } else {
-                ip.dst = other.addr
-            };
+                ip.dst = other.addr;
+            }
         } else {
             rewrite(ip, &mut pkt.ports, &mut pkt.icmp, from_inside, &other);
         }

@@ -59,9 +59,9 @@ pub fn run(connections: u32, changes: u32, failovers: u32) -> Result<Churn> {
         if fails {
             churn.failovers += 1;
             if churn.failovers.is_multiple_of(3) {
-                place.replace_head()?
+                place.replace_head()?;
             } else {
-                place.reboot(step as usize % 2)?
+                place.reboot(step as usize % 2)?;
             }
         }
         let every = if fails || step == changes { 1 } else { 10 };

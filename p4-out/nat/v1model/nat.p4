@@ -4,7 +4,7 @@
  *     app           nat, number 1
  *     target        v1model (BMv2 simple_switch)
  *     fingerprint   0x96df, of the layout of key and state
- *     program       0xff0582d064f95b4a
+ *     program       0xc12f2f4e7aac55f4
  *
  * Network address and port translation.
  *
@@ -159,7 +159,7 @@ enum bit<8> rp_drop_t {
     NOT_OURS                 = 18,     // apps/src/nat.rs:93
     ICMP_KIND                = 19,     // apps/src/nat.rs:97
     NOT_TRANSLATABLE         = 20,     // apps/src/nat.rs:100
-    ICMP_QUOTE               = 21,     // apps/src/nat.rs:105
+    ICMP_QUOTE               = 21,     // apps/src/nat.rs:103
     UNSOLICITED              = 22      // apps/src/nat.rs:114
 }
 const bit<32> RP_DROPS = 23;
@@ -761,11 +761,12 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
             rp_drop(meta, rp_drop_t.NOT_TRANSLATABLE);
             return;
         }
+#line 102 "apps/src/nat.rs"
+        if (hdr.inner_ipv4.isValid() && !hdr.inner_ports.isValid() && !hdr.inner_icmp.isValid()) {
+            rp_drop(meta, rp_drop_t.ICMP_QUOTE);
+            return;
+        }
         if (hdr.inner_ipv4.isValid()) {
-            if (!hdr.inner_ports.isValid() && !hdr.inner_icmp.isValid()) {
-                rp_drop(meta, rp_drop_t.ICMP_QUOTE);
-                return;
-            }
 #line 56 "apps/src/nat.rs"
             source = !meta.local.from_inside;
             port = 0;
@@ -807,7 +808,7 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
 #line 114 "apps/src/nat.rs"
         meta.key = { end_addr, end_port, end_protocol };
         rp_reach(meta, nat_point_t.FIND_2, false);
-#line 811 "nat.p4"
+#line 812 "nat.p4"
     }
 }
 
@@ -847,7 +848,7 @@ control TranslateHeld1(inout headers_t hdr, inout metadata_t meta) {
         }
 #line 128 "apps/src/nat.rs"
         if (meta.local.from_inside && meta.local.to_public) { rp_recirculate(meta); } else { rp_forward(meta); }
-#line 851 "nat.p4"
+#line 852 "nat.p4"
     }
 }
 
@@ -887,7 +888,7 @@ control TranslateHeld2(inout headers_t hdr, inout metadata_t meta) {
         }
 #line 128 "apps/src/nat.rs"
         if (meta.local.from_inside && meta.local.to_public) { rp_recirculate(meta); } else { rp_forward(meta); }
-#line 891 "nat.p4"
+#line 892 "nat.p4"
     }
 }
 
@@ -896,7 +897,7 @@ control TranslateAbsent2(inout headers_t hdr, inout metadata_t meta) {
     apply {
 #line 114 "apps/src/nat.rs"
         rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 900 "nat.p4"
+#line 901 "nat.p4"
     }
 }
 

@@ -55,7 +55,7 @@ impl Checker<'_> {
             codes::NO_VERDICT,
             span,
             "a path ends here without a verdict: the switch would not know what to do with the packet",
-            "end it with `cx.forward()`, `cx.via(addr)`, `cx.to(port)`, `cx.reply()`, `cx.recirculate()` or `cx.drop(\"reason\")`",
+            "end it with `cx.forward()`, `via(addr)`, `to(port)`, `reply()`, `recirculate()` or `drop(\"reason\")`",
         );
     }
 

@@ -127,7 +127,7 @@ fn with_type_error(case: &str) -> (ir::App, usize, String) {
 
 #[test]
 fn what_p4c_says_about_the_authors_code_names_the_authors_line() {
-    let (app, line, source) = with_type_error("nat");
+    let (app, line, source) = with_type_error("load_balancer");
     let Some((success, said)) = p4c("wrong_type", &target::v1model::render(&app, &source)) else { return };
     assert!(!success, "a bool is no address");
     assert!(said.contains(&format!("{source}({line})")), "not {source}({line}):\n{said}");
