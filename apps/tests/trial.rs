@@ -1,12 +1,22 @@
 //! The trials, small: `cargo xtask apps` runs them as they are meant.
 
-use apps::trial::{self, Size, churn, failover, scan};
+use apps::trial::{self, Size, Subject as _, churn, failover, scan};
 
 #[test]
 fn nothing_that_was_not_asked_for_gets_in() {
     let scan = scan::run(30_000).unwrap();
     assert_eq!((scan.packets, scan.passed, scan.records_made, scan.harmed), (30_000, 0, 0, 0));
     assert_eq!((scan.failures, scan.looks), (3, 600));
+}
+
+#[test]
+fn the_scan_would_find_a_firewall_that_lets_anybody_in() {
+    let mut open = trial::Firewall::place().unwrap();
+    for switch in 0..2 {
+        open.switch_mut(switch).tables_mut().published.add(&[("protocol", "17")], true).unwrap();
+    }
+    let scan = scan::over(open, 5_000).unwrap();
+    assert!(scan.passed > 0 && scan.records_made > 0, "{scan:?}");
 }
 
 #[test]

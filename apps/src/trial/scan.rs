@@ -41,8 +41,15 @@ pub struct Scan {
 /// # Errors
 /// If a connection cannot be established.
 pub fn run(packets: u32) -> Result<Scan> {
+    over(Firewall::place()?, packets)
+}
+
+/// Scans this firewall.
+///
+/// # Errors
+/// If a connection cannot be established.
+pub fn over(mut place: Place<App>, packets: u32) -> Result<Scan> {
     let mut random = Random::new(SEED);
-    let mut place = Firewall::place()?;
     let mut scan = Scan { established: ESTABLISHED, ..Scan::default() };
     let connections =
         (0..ESTABLISHED).map(|number| open::<Firewall>(&mut place, number, number as usize % 2));

@@ -345,6 +345,7 @@ fn the_load_balancer_does_natively_what_its_ir_says() {
 
 #[test]
 fn a_bit_of_everything_does_natively_what_its_ir_says() {
+    use puzzle::{Mood, Trait};
     use redplane_sdk::prelude::u3;
     let ir = compile(include_str!("puzzle_app.rs"), "puzzle");
     same_program::<puzzle::App>(&ir);
@@ -352,11 +353,18 @@ fn a_bit_of_everything_does_natively_what_its_ir_says() {
     for (host, class) in HOSTS.into_iter().zip([1, 4, 3, 9, 0]) {
         tables.class.insert(host, 32, class).unwrap();
     }
-    let lookup = |_: usize, key: &[u128]| vec![u128::from(tables.class.lookup(ipv4(key[0])))];
+    tables.next.add(&[("mood", "Wary"), ("part", "0x1/0x1")], Trait { mood: Mood::Angry, part: 3 }).unwrap();
+    tables.next.add(&[("mood", "Calm")], Trait { mood: Mood::Wary, part: 200 }).unwrap();
+    tables.next.add(&[("part", "0x80/0x80")], Trait { mood: Mood::Calm, part: 5 }).unwrap();
+    let lookup = |table: usize, key: &[u128]| match ir.tables[table].handle.as_str() {
+        "class" => vec![u128::from(tables.class.lookup(ipv4(key[0])))],
+        _ => tables.next.lookup(Trait::from_words(key.try_into().expect("a trait"))).words().to_vec(),
+    };
     let twin = Twin::<puzzle::App> { ir: &ir, tables: &tables, lookup: &lookup };
-    let state = (any::<u32>(), any::<u16>(), 0u8..8, any::<bool>(), address());
-    run(&(packet(), state), |(packet, (count, mix, phase, open, peer))| {
-        twin.agree(&packet, puzzle::Known { count, mix, phase: u3::new(phase), open, peer });
+    let moods = prop::sample::select(vec![Mood::Calm, Mood::Wary, Mood::Angry]);
+    let state = (any::<u32>(), any::<u16>(), 0u8..8, any::<bool>(), address(), moods);
+    run(&(packet(), state), |(packet, (count, mix, phase, open, peer, mood))| {
+        twin.agree(&packet, puzzle::Known { count, mix, phase: u3::new(phase), open, peer, mood });
     });
 }
 
