@@ -9,6 +9,7 @@ mod frames;
 mod load_balancer;
 mod mapping;
 mod nat;
+mod own_headers;
 mod pcap;
 mod run;
 mod tables;

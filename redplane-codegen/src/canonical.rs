@@ -8,12 +8,15 @@ use std::fmt::Write;
 use crate::ir::{
     App, Enum, Expr, ExprKind, HeaderField, Match, Mode, Place, Record, Shape, Stmt, StmtKind, Type, Verdict,
 };
-use crate::packet::HEADERS;
+use crate::packet::{HEADERS, Header};
 use crate::types::display;
 
 /// The whole program, one line a statement. Equal programs give equal text.
 pub fn canonical(app: &App) -> String {
     let mut printer = Printer { app, out: layout(app), depth: 0 };
+    for header in &app.headers[HEADERS.len()..] {
+        printer.line(format_args!("{}", own_header(app, header)));
+    }
     for table in &app.tables {
         let kind = match table.matching {
             Match::Exact => "exact",
@@ -112,7 +115,7 @@ impl Printer<'_> {
             StmtKind::Assign { place, value } => {
                 let place = match place {
                     Place::Local(id) => self.app.handler.locals[*id].name.clone(),
-                    Place::Header(field) => header(*field),
+                    Place::Header(field) => self.header(*field),
                     Place::State(index) => self.state_field(*index),
                 };
                 self.line(format_args!("{place} = {}", self.expr(value)));
@@ -149,6 +152,11 @@ impl Printer<'_> {
         }
     }
 
+    fn header(&self, field: HeaderField) -> String {
+        let header = &self.app.headers[field.header];
+        format!("{}.{}", header.name, header.fields[field.field].0)
+    }
+
     fn shape(&self, shape: &Shape) -> String {
         let word = |(name, ty): (&str, Type)| match shape {
             Shape::Word(_) => display(ty, &self.app.enums),
@@ -169,9 +177,9 @@ impl Printer<'_> {
         match &expr.kind {
             ExprKind::Const(value) => format!("{value}:{}", display(expr.ty, &self.app.enums)),
             ExprKind::Local(id) => self.app.handler.locals[*id].name.clone(),
-            ExprKind::Header(field) => header(*field),
+            ExprKind::Header(field) => self.header(*field),
             ExprKind::State(index) => self.state_field(*index),
-            ExprKind::Valid(id) => format!("valid({})", HEADERS[*id].name),
+            ExprKind::Valid(id) => format!("valid({})", self.app.headers[*id].name),
             ExprKind::IngressPort => "ingress_port".to_owned(),
             ExprKind::Not(inner) => format!("not({})", self.expr(inner)),
             ExprKind::Cast(inner) => format!("{}({})", display(expr.ty, &self.app.enums), self.expr(inner)),
@@ -182,6 +190,11 @@ impl Printer<'_> {
     }
 }
 
-fn header(field: HeaderField) -> String {
-    format!("{}.{}", HEADERS[field.header].name, HEADERS[field.header].fields[field.field].0)
+/// A header of the app's own, and where it stands.
+fn own_header(app: &App, header: &Header) -> String {
+    let fields: Vec<String> =
+        header.fields.iter().map(|(name, ty)| format!("{name}: {}", display(*ty, &app.enums))).collect();
+    let after: Vec<String> =
+        header.after.iter().map(|edge| format!("{} {:?}", edge.header, edge.when)).collect();
+    format!("header {} {} {{ {} }} after {}", header.name, header.ty, fields.join(", "), after.join(", "))
 }

@@ -322,4 +322,13 @@ codes! {
          new record holds and what a table gives that has no entry.",
         "pub enum Phase { Open(u16), Closed }",
         "#[repr(u8)]\npub enum Phase { Closed, Open }";
+    HEADER_SHAPE = "RP0072", "a header that does not fill its words, or has an enum in it",
+        "Checksums are sums of 16-bit words; a header that ends within one would shift all that follows. And what comes from \
+         the network may be no variant.",
+        "#[header]\npub struct Kv { pub op: u8 }",
+        "#[header]\npub struct Kv { pub op: u8, pub reserved: u8 }";
+    PACKET_FIELD = "RP0073", "a header of the packet without its place",
+        "The parser goes from header to header, by a field of the one before.",
+        "#[packet]\npub struct KvPacket { pub kv: Option<Kv> }",
+        "#[packet]\npub struct KvPacket { #[after(udp, dst_port = 4800)] pub kv: Option<Kv> }";
 }

@@ -7,13 +7,12 @@
 //! BMv2; the front end refuses handlers that would look.
 
 use crate::ir::{App, BinaryOp, Expr, ExprKind, HeaderField, Place, Stmt, StmtKind, Type, Verdict};
-use crate::packet::HEADERS;
 
 /// One packet at one handler: what the handler can see and change.
 #[derive(Clone, Debug)]
 pub struct Machine<'a> {
     app: &'a App,
-    /// Each header of [`HEADERS`]: its fields in order, or `None` if the packet does not have it.
+    /// Each header of [`App::headers`]: its fields in order, or `None` if the packet does not have it.
     pub headers: Vec<Option<Vec<u128>>>,
     /// The state's fields, meaningful after the lease point.
     pub state: Vec<u128>,
@@ -54,10 +53,10 @@ impl<'a> Machine<'a> {
     /// A packet that just arrived.
     ///
     /// # Panics
-    /// If `headers` is not one entry for each of [`HEADERS`], with one value a field.
+    /// If `headers` is not one entry for each of [`App::headers`], with one value a field.
     pub fn new(app: &'a App, headers: Vec<Option<Vec<u128>>>, ingress_port: u16) -> Self {
-        assert_eq!(headers.len(), HEADERS.len(), "one entry a header");
-        for (values, header) in headers.iter().zip(HEADERS) {
+        assert_eq!(headers.len(), app.headers.len(), "one entry a header");
+        for (values, header) in headers.iter().zip(app.headers) {
             assert!(
                 values.as_ref().is_none_or(|values| values.len() == header.fields.len()),
                 "one value a field"

@@ -23,6 +23,8 @@ pub struct App {
     pub state: State,
     /// Enums that a handler knows, in source order.
     pub enums: Vec<Enum>,
+    /// Headers of the packet: the standard ones, then the app's own.
+    pub headers: &'static [crate::packet::Header],
     /// Operator tables, in source order.
     pub tables: Vec<Table>,
     /// The packet handler, split at its lease points.
@@ -397,7 +399,7 @@ pub enum BinaryOp {
     OrElse,
 }
 
-/// A header of the packet: index into [`crate::packet::HEADERS`], which is in wire order.
+/// A header of the packet: index into [`App::headers`], which is in wire order.
 pub type HeaderId = usize;
 
 /// A field of a header.

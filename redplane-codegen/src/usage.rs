@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::ir::{
-    Expr, ExprKind, Handler, HeaderField, HeaderId, Local, LocalId, Place, Stmt, StmtKind, Verdict,
+    Expr, ExprKind, Handler, HeaderField, HeaderId, Local, LocalId, Place, Stmt, StmtKind, Type, Verdict,
 };
 use crate::split::Split;
 
@@ -45,6 +45,37 @@ pub(crate) fn is_read(handler: &Handler, local: LocalId) -> bool {
     }
     let rests = handler.points.iter().flat_map(|point| [&point.rest, &point.absent]);
     std::iter::once(&handler.before).chain(rests).any(|block| block_reads(block, local))
+}
+
+/// The values of enums that the handler names, each with the enum.
+pub(crate) fn variants(handler: &Handler) -> BTreeSet<(usize, u128)> {
+    fn in_expr(expr: &Expr, found: &mut BTreeSet<(usize, u128)>) {
+        match (&expr.kind, expr.ty) {
+            (ExprKind::Const(value), Type::Enum(index)) => {
+                found.insert((index, *value));
+            }
+            (ExprKind::Not(inner) | ExprKind::Cast(inner), _) => in_expr(inner, found),
+            (ExprKind::Binary(_, left, right), _) => {
+                in_expr(left, found);
+                in_expr(right, found);
+            }
+            _ => {}
+        }
+    }
+    fn in_block(block: &[Stmt], found: &mut BTreeSet<(usize, u128)>) {
+        for statement in block {
+            statement_exprs(&statement.kind, &mut |expr| in_expr(expr, found));
+            if let StmtKind::If { then, otherwise, .. } = &statement.kind {
+                in_block(then, found);
+                in_block(otherwise, found);
+            }
+        }
+    }
+    let mut found = BTreeSet::new();
+    in_block(&handler.before, &mut found);
+    let rests = handler.points.iter().flat_map(|point| [&point.rest, &point.absent]);
+    rests.for_each(|block| in_block(block, &mut found));
+    found
 }
 
 /// Marks the locals that are read after a lease point before they are set again there.

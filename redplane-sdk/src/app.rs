@@ -114,6 +114,11 @@ pub trait App: Sized + 'static {
         ingress_port: u16,
     ) -> Handled;
 
+    /// Bytes of the app's own headers among those that follow the standard ones; `None` if they end within a header.
+    fn own_headers(_packet: &Packet, _bytes: &[u8]) -> Option<usize> {
+        Some(0)
+    }
+
     /// Makes the state of a new key. The store runs it.
     ///
     /// # Errors

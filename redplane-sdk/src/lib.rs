@@ -19,7 +19,7 @@ pub mod table;
 pub use app::{App, Handled, StateHandle, StateRef, Suspend, Verdict};
 pub use field::{Bits, Field};
 pub use idle::idle_of;
-pub use redplane_macros::{app, config, handler, key, on_create, state, table};
+pub use redplane_macros::{app, config, handler, header, key, on_create, packet, state, table};
 pub use redplane_protocol as protocol;
 #[doc(hidden)]
 pub use serde;

@@ -4,7 +4,7 @@ pub use std::net::{Ipv4Addr, Ipv6Addr};
 pub use std::time::Duration;
 
 pub use arbitrary_int::prelude::*;
-pub use redplane_macros::{config, handler, key, on_create, state, table};
+pub use redplane_macros::{config, handler, header, key, on_create, packet, state, table};
 pub use redplane_protocol::create::{Creation, Refusal};
 
 pub use crate::idle::idle_of;

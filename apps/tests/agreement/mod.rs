@@ -2,12 +2,16 @@
 //! packet: same lease point and key, same headers, same state, same verdict.
 
 mod arithmetic_app;
+#[path = "../../../redplane-codegen/tests/fixtures/cache/input.rs"]
+#[expect(unreachable_pub, reason = "an app is written as a library would write it")]
+pub(crate) mod cache_app;
 mod puzzle_app;
 
 use std::net::Ipv4Addr;
 
 use apps::{firewall, load_balancer, nat};
 use arithmetic_app::arithmetic;
+use cache_app::cache;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use puzzle_app::puzzle;
@@ -56,8 +60,31 @@ fn bits(bytes: &[u8], at: usize, width: usize) -> u128 {
     (at..at + width).fold(0, |value, bit| value << 1 | u128::from(bytes[bit / 8] >> (7 - bit % 8) & 1))
 }
 
-/// A packet's headers as the interpreter has them.
-fn values(packet: &Packet) -> Vec<Option<Vec<u128>>> {
+/// A packet's headers as the interpreter has them: the standard ones, then those of the app.
+fn values(ir: &ir::App, packet: &Packet) -> Vec<Option<Vec<u128>>> {
+    let mut values = standard_values(packet);
+    let mut at = 0;
+    for header in &ir.headers[HEADERS.len()..] {
+        let edge = header.after[0];
+        let before = if edge.header == "udp" { "ports" } else { edge.header };
+        let place = ir.headers.iter().position(|known| known.name == before).expect("it stands after one");
+        let is = |(name, wanted): &(&str, &[u64])| {
+            let field = ir.headers[place].fields.iter().position(|(known, _)| known == name);
+            let value = values[place].as_ref().map(|values| values[field.expect("a field of it")]);
+            value.is_some_and(|value| wanted.iter().any(|wanted| u128::from(*wanted) == value))
+        };
+        let is_there = edge.when.iter().all(is) && (edge.header != "udp" || packet.udp.is_some());
+        let mut take = |width: usize| {
+            at += width;
+            bits(packet.own(), at - width, width)
+        };
+        let widths = header.fields.iter().map(|(_, ty)| usize::from(ty.bits()));
+        values.push(is_there.then(|| widths.map(&mut take).collect()));
+    }
+    values
+}
+
+fn standard_values(packet: &Packet) -> Vec<Option<Vec<u128>>> {
     let p = packet;
     let emitted = [
         Some(p.ethernet.emit().to_vec()),
@@ -148,9 +175,9 @@ impl<A: App> Twin<'_, A> {
     fn agree(&self, packet: &Packet, value: A::State) -> Outcome {
         let mut slots = Self::slots();
         let (handled, after, pass) = self.native(&slots, None, packet);
-        let mut machine = Machine::new(self.ir, values(packet), PORT);
+        let mut machine = Machine::new(self.ir, values(self.ir, packet), PORT);
         let interpreted = machine.before(self.lookup);
-        assert_eq!(values(&after), machine.headers);
+        assert_eq!(values(self.ir, &after), machine.headers);
         let Outcome::Reached { point, key } = &interpreted else {
             assert_eq!(outcome(handled).as_ref(), Some(&interpreted));
             return interpreted;
@@ -165,7 +192,7 @@ impl<A: App> Twin<'_, A> {
             let (handled, after, pass) = self.native(&slots, Some(&reached.key), packet);
             let mut absent = machine.clone();
             assert_eq!(Some(absent.absent(*point, self.lookup)), outcome(handled));
-            assert_eq!(values(&after), absent.headers);
+            assert_eq!(values(self.ir, &after), absent.headers);
             assert!(!pass.written);
         }
 
@@ -176,7 +203,7 @@ impl<A: App> Twin<'_, A> {
         let (handled, after, pass) = self.native(&slots, None, packet);
         let held = machine.rest(*point, fields(&self.ir.state.record, &value), self.lookup);
         assert_eq!(Some(held), outcome(handled));
-        assert_eq!(values(&after), machine.headers);
+        assert_eq!(values(self.ir, &after), machine.headers);
         assert_eq!(fields(&self.ir.state.record, &pass.value), machine.state);
         assert_eq!(pass.written, machine.written);
         interpreted
@@ -365,6 +392,32 @@ fn a_bit_of_everything_does_natively_what_its_ir_says() {
     let state = (any::<u32>(), any::<u16>(), 0u8..8, any::<bool>(), address(), moods);
     run(&(packet(), state), |(packet, (count, mix, phase, open, peer, mood))| {
         twin.agree(&packet, puzzle::Known { count, mix, phase: u3::new(phase), open, peer, mood });
+    });
+}
+
+#[test]
+fn own_headers_do_natively_what_the_ir_says() {
+    use redplane_sdk::prelude::u12;
+    let ir = compile(include_str!("../../../redplane-codegen/tests/fixtures/cache/input.rs"), "cache");
+    same_program::<cache::App>(&ir);
+    let tables = <cache::App as App>::Tables::default();
+    let twin = Twin::<cache::App> { ir: &ir, tables: &tables, lookup: &|_, _| vec![] };
+    let message = (0u8..4, prop::sample::select(vec![0u8, 1, 1, 1, 2]), any::<[u8; 12]>());
+    let port = prop::sample::select(vec![4800u16, 4800, 4801]);
+    run(&(message, port, any::<u32>(), 0u16..4096), |((kind, flags, mut bytes), port, value, version)| {
+        bytes[0] = kind;
+        bytes[1] = flags << 4 | bytes[1] & 0x0f;
+        let mut frame = super::frames::udp((HOSTS[0], 99), (HOSTS[1], port));
+        frame[42..].copy_from_slice(&bytes);
+        let packet =
+            Packet::parse_with(&frame, cache::App::own_headers).expect("well-formed by construction");
+        let expected = match (port, flags) {
+            (4800, 1) => 12,
+            (4800, _) => 8,
+            _ => 0,
+        };
+        assert_eq!(packet.own().len(), expected);
+        twin.agree(&packet, cache::Known { value, version: u12::new(version) });
     });
 }
 

@@ -6,7 +6,6 @@ use syn::{Expr, ExprField, ExprPath, ExprStruct, Member};
 use super::{Binding, Borrow, Checker, Val, Want, Which};
 use crate::codes;
 use crate::ir::{self, ExprKind, HeaderField, Type};
-use crate::packet::HEADERS;
 use crate::syntax::INGRESS_PORT;
 use crate::words;
 
@@ -109,16 +108,16 @@ impl Checker<'_> {
     }
 
     fn packet_field(&mut self, name: &str, mutable: bool, span: Span) -> Val {
-        let Some(id) = crate::packet::header(name) else {
+        let Some(id) = self.module.headers.iter().position(|header| header.name == name) else {
             self.diagnostics.report_at(
                 codes::UNKNOWN_HEADER,
                 span,
                 format!("the packet has no header `{name}`"),
-                words::suggest(name, "headers", HEADERS.iter().map(|header| header.name)),
+                words::suggest(name, "headers", self.module.headers.iter().map(|header| header.name)),
             );
             return Val::Unknown;
         };
-        if HEADERS[id].always {
+        if self.module.headers[id].always {
             return Val::Header { id, mutable };
         }
         Val::MaybeHeader { id, borrow: Borrow::Not }
@@ -126,7 +125,7 @@ impl Checker<'_> {
 
     /// Index and type of a header's field.
     pub(super) fn header_field(&mut self, id: usize, name: &str, span: Span) -> Option<(HeaderField, Type)> {
-        let header = &HEADERS[id];
+        let header = &self.module.headers[id];
         if let Some(field) = header.fields.iter().position(|(field, _)| *field == name) {
             return Some((HeaderField { header: id, field }, header.fields[field].1));
         }
@@ -186,7 +185,7 @@ impl Checker<'_> {
 
     /// A header that may not be there is used as if it were.
     pub(super) fn unchecked_header(&mut self, id: usize, span: Span) {
-        let name = HEADERS[id].name;
+        let name = self.module.headers[id].name;
         self.diagnostics.report_at(
             codes::HEADER_UNCHECKED,
             span,

@@ -3,6 +3,7 @@
 //! The module is re-emitted whatever is wrong with it, so that rust-analyzer and rustc see the author's code.
 
 mod arithmetic;
+mod packets;
 mod records;
 mod runtime;
 
@@ -29,6 +30,7 @@ pub fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
         items.iter_mut().for_each(|item| emit_item(item, &module));
         items.extend(records::fixed(&module));
         items.extend(records::columns(&module));
+        items.extend(packets::items(&module));
         items.extend(records::enums(&module));
         let runtime = runtime::items(&module, app.as_ref());
         items.push(Item::Verbatim(runtime));
@@ -106,6 +108,10 @@ fn emit_item(item: &mut Item, module: &Module) {
                 records::derive_record(item, module);
             } else if records::is_column(item, module) {
                 records::derive_columns(item);
+            } else if roles.contains(&"header") {
+                records::derive_header(item);
+            } else if roles.contains(&"packet") {
+                packets::complete(item, module);
             } else if roles.contains(&"config") {
                 records::derive_config(item);
             }

@@ -44,6 +44,11 @@ pub(super) fn derive_enum(item: &mut ItemEnum) {
     derive(&mut item.attrs, &RECORD_DERIVES);
 }
 
+/// Derives on a header.
+pub(super) fn derive_header(item: &mut ItemStruct) {
+    derive(&mut item.attrs, &RECORD_DERIVES);
+}
+
 /// Whether the struct is the key or the value of a table.
 pub(super) fn is_column(item: &ItemStruct, module: &Module) -> bool {
     let shapes = module.tables.iter().flat_map(|table| [&table.key, &table.value]);

@@ -118,6 +118,26 @@ fn implementation(module: &Module, app: Option<&ir::App>) -> TokenStream {
             quote!(#name)
         },
     );
+    let (call, own_headers) = match module.packet.map(|packet| &packet.ident) {
+        None => (quote!(#handler(packet, &mut context)), TokenStream::new()),
+        Some(own) => (
+            quote! {
+                let mut own = #own::of(packet);
+                let handled = #handler(&mut own, &mut context);
+                own.put(packet);
+                handled
+            },
+            quote! {
+                fn own_headers(
+                    packet: &::redplane_sdk::packet::Packet,
+                    bytes: &[u8],
+                ) -> ::core::option::Option<usize> {
+                    let (.., length) = #own::own(packet, bytes)?;
+                    ::core::option::Option::Some(length)
+                }
+            },
+        ),
+    };
     let create = match module.on_create.filter(|_| module.on_create_fits) {
         Some(item) => {
             let name = &item.sig.ident;
@@ -149,8 +169,10 @@ fn implementation(module: &Module, app: Option<&ir::App>) -> TokenStream {
                 let _ = tables;
                 let mut context =
                     Context { #state_handle: state, #(#handles: &tables.#handles,)* ingress_port };
-                #handler(packet, &mut context)
+                #call
             }
+
+            #own_headers
 
             #[allow(unused_variables, reason = "an app without `on_create` starts from zero")]
             fn create(

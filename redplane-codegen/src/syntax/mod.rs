@@ -5,6 +5,7 @@
 mod arguments;
 mod enums;
 mod functions;
+mod packets;
 mod records;
 mod tables;
 
@@ -16,12 +17,15 @@ use syn::{Attribute, Ident, Item, ItemConst, ItemFn, ItemMod, ItemStruct};
 use crate::codes;
 use crate::diagnostic::Diagnostics;
 use crate::ir::{Record, State, Table};
+use crate::packet::{HEADERS, Header};
 use crate::types::Aliases;
 
 pub(crate) use functions::{argument, check_plain, last_name};
+pub(crate) use packets::OwnHeader;
 
 /// The attributes that mean something inside an app.
-pub(crate) const ROLES: [&str; 6] = ["key", "state", "table", "config", "handler", "on_create"];
+pub(crate) const ROLES: [&str; 8] =
+    ["key", "state", "table", "config", "header", "packet", "handler", "on_create"];
 
 /// Name of the context field that no state or table may take.
 pub(crate) const INGRESS_PORT: &str = "ingress_port";
@@ -44,6 +48,13 @@ pub(crate) struct Module<'a> {
     pub(crate) configs: Vec<&'a ItemStruct>,
     /// Structs without a role whose fields are all words: values of a handler, keys and values of tables.
     pub(crate) plain: Vec<(&'a ItemStruct, Record)>,
+    /// `#[header]` structs.
+    pub(crate) header_items: Vec<(&'a ItemStruct, Record)>,
+    pub(crate) packet: Option<&'a ItemStruct>,
+    /// The headers of the `#[packet]`.
+    pub(crate) own_headers: Vec<OwnHeader<'a>>,
+    /// All headers of the packet, the standard ones first.
+    pub(crate) headers: &'static [Header],
     pub(crate) handler: Option<&'a ItemFn>,
     /// The handler's signature is as it must be.
     pub(crate) handler_fits: bool,
@@ -71,6 +82,10 @@ pub(crate) fn read<'a>(
         tables: Vec::new(),
         broken_tables: Vec::new(),
         configs: Vec::new(),
+        header_items: Vec::new(),
+        packet: None,
+        own_headers: Vec::new(),
+        headers: HEADERS,
         plain: Vec::new(),
         handler: None,
         handler_fits: false,
@@ -90,15 +105,20 @@ pub(crate) fn read<'a>(
         return module;
     };
     collect_plain(items, &mut module);
-    // Tables last: their keys and values may be structs of the module.
-    for tables in [false, true] {
-        for item in items.iter().filter(|item| matches!(item, Item::Type(_)) == tables) {
+    // Tables last: their keys and values may be structs of the module. The packet after its headers.
+    let turn = |item: &Item| match item {
+        Item::Type(_) => 2,
+        Item::Struct(item) if item.attrs.iter().any(|attribute| role(attribute) == Some("packet")) => 1,
+        _ => 0,
+    };
+    for now in 0..3 {
+        for item in items.iter().filter(|item| turn(item) == now) {
             collect_role(item, &mut module, diagnostics);
         }
     }
     records::check_pair(&mut module, diagnostics);
     require(&module, item, diagnostics);
-    module.handler_fits = module.handler.is_some_and(|f| functions::check_handler(f, diagnostics));
+    module.handler_fits = module.handler.is_some_and(|f| functions::check_handler(f, &module, diagnostics));
     module.on_create_fits = functions::check_on_create(&module, diagnostics);
     module
 }
@@ -182,7 +202,7 @@ fn collect_plain<'a>(items: &'a [Item], module: &mut Module<'a>) {
     }
     for item in items {
         if let Item::Struct(item) = item
-            && !item.attrs.iter().any(|attribute| matches!(role(attribute), Some("key" | "state")))
+            && !item.attrs.iter().any(|attribute| matches!(role(attribute), Some("key" | "state" | "header" | "packet")))
             // A struct that is not plain is no mistake, until a handler uses it.
             && let Some(record) = records::read_plain(item, &module.aliases)
         {
@@ -235,6 +255,17 @@ fn take_role<'a>(
         ("config", Item::Struct(item)) => {
             arguments::expect_none(attribute, diagnostics);
             module.configs.push(item);
+        }
+        ("header", Item::Struct(item)) => {
+            arguments::expect_none(attribute, diagnostics);
+            packets::read_header(item, module, diagnostics);
+        }
+        ("packet", Item::Struct(item)) => {
+            arguments::expect_none(attribute, diagnostics);
+            if once(role, attribute, module.packet.map(|i| &i.ident), diagnostics) {
+                module.packet = Some(item);
+                packets::read_packet(item, module, diagnostics);
+            }
         }
         ("handler", Item::Fn(item)) => {
             arguments::expect_none(attribute, diagnostics);

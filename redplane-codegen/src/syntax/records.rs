@@ -39,6 +39,15 @@ pub(crate) fn read_plain(item: &ItemStruct, aliases: &Aliases) -> Option<Record>
     read_record(item, "a field", aliases, &mut unheard).filter(|_| unheard.is_empty())
 }
 
+/// The fields of a `#[header]`.
+pub(crate) fn read_header(
+    item: &ItemStruct,
+    aliases: &Aliases,
+    diagnostics: &mut Diagnostics,
+) -> Option<Record> {
+    read_record(item, "a header field", aliases, diagnostics)
+}
+
 pub(crate) fn read_state(
     attribute: &Attribute,
     item: &ItemStruct,

@@ -12,7 +12,7 @@ use redplane_codegen::{dissector, entries, ir, schema, target};
 use crate::common;
 
 /// Every fixture.
-pub(crate) const CASES: &[&str] = &["gate", "meter", "firewall", "load_balancer", "nat"];
+pub(crate) const CASES: &[&str] = &["cache", "gate", "meter", "firewall", "load_balancer", "nat"];
 
 /// Those that are apps of `apps`.
 const APPS: [&str; 3] = ["firewall", "load_balancer", "nat"];

@@ -133,7 +133,7 @@ impl<A: App> Switch<A> {
                 (port, absent.then_some(key))
             }
         };
-        match Packet::parse(frame) {
+        match Packet::parse_with(frame, A::own_headers) {
             Err(error) => self.discard(error.into()),
             Ok(packet) => self.traffic(Arrival { port, frame, packet, absent }, turn),
         }
@@ -261,7 +261,7 @@ impl<A: App> Switch<A> {
         self.statistics.recirculated += 1;
         let mut buffer = self.buffers.pop().unwrap_or_default();
         packet.deparse(frame, &mut buffer);
-        match Packet::parse(&buffer) {
+        match Packet::parse_with(&buffer, A::own_headers) {
             Err(error) => self.discard(error.into()),
             Ok(packet) => {
                 let arrival = Arrival { port: PORT_RECIRCULATE, frame: &buffer, packet, absent: None };

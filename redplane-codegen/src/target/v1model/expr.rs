@@ -66,7 +66,7 @@ pub(super) fn bits(app: &App, expr: &Expr) -> String {
 /// Where a stored value lies, if it is one.
 fn place(app: &App, expr: &Expr) -> Option<String> {
     match &expr.kind {
-        ExprKind::Header(field) => Some(names::field(*field)),
+        ExprKind::Header(field) => Some(names::field(app.headers, *field)),
         ExprKind::State(index) => Some(names::state(app, *index)),
         _ => None,
     }
@@ -77,9 +77,7 @@ fn lower(app: &App, expr: &Expr) -> Text {
         ExprKind::Const(constant) => Text::atom(literal(app, *constant, expr.ty)),
         ExprKind::Local(local) => Text::atom(names::local(app, *local)),
         ExprKind::Header(_) | ExprKind::State(_) => stored(app, expr, 1),
-        ExprKind::Valid(header) => {
-            Text::atom(format!("hdr.{}.isValid()", crate::packet::HEADERS[*header].name))
-        }
+        ExprKind::Valid(header) => Text::atom(format!("hdr.{}.isValid()", app.headers[*header].name)),
         ExprKind::IngressPort => Text::atom("meta.pass.port".to_owned()),
         ExprKind::Not(inner) => not(app, inner),
         ExprKind::Binary(op, left, right) => binary(app, *op, left, right),

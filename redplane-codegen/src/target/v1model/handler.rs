@@ -337,7 +337,9 @@ impl<'a> Lowering<'a> {
                 self.declare(*local);
                 format!("{} = {};", names::local(self.app, *local), expr::value(self.app, value))
             }
-            Place::Header(field) => format!("{} = {};", names::field(*field), expr::bits(self.app, value)),
+            Place::Header(field) => {
+                format!("{} = {};", names::field(self.app.headers, *field), expr::bits(self.app, value))
+            }
             Place::State(index) => {
                 format!("{} = {};", names::state(self.app, *index), expr::bits(self.app, value))
             }

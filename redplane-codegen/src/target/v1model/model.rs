@@ -2,7 +2,7 @@
 
 use super::checksums::{ChecksumsView, checksums};
 use super::handler::{ControlView, RestView, controls, point_name, reasons, size_name};
-use super::packet::{HeaderType, State, aligned, constants, instances, states, types};
+use super::packet::{HeaderType, State, after_udp, aligned, constants, instances, states, types};
 use super::records::{RecordView, commented};
 use super::{ROUTES_MAX, SESSION_CIRCLE, SESSION_RENEW, SHARDS_MAX, expr, names};
 use crate::ir::{App, Enum, Variant, Verdict};
@@ -38,6 +38,8 @@ pub(super) struct View {
     pub(super) locals: Vec<String>,
     pub(super) metadata: Vec<String>,
     pub(super) states: Vec<State>,
+    /// What follows UDP, by name, and its state.
+    pub(super) after_udp: (&'static str, Option<State>),
     pub(super) handler: HandlerName,
     pub(super) verdicts: Vec<ActionView>,
     pub(super) points: Vec<String>,
@@ -98,12 +100,13 @@ impl View {
             goes_via: verdicts(app).iter().any(|(verdict, _)| matches!(verdict, Verdict::Via(_))),
             reasons: reasons(app, source),
             reason_count: drop_reasons(app).len() + 1,
-            constants: constants(),
-            headers: types(),
-            instances: instances(&key.header, &value.header),
+            constants: constants(app.headers),
+            headers: types(app.headers),
+            instances: instances(app.headers, &key.header, &value.header),
             locals: crossing(app),
             metadata: metadata(app, &key, &value, !checksums.groups.is_empty()),
-            states: states(),
+            states: states(app.headers),
+            after_udp: after_udp(app.headers),
             handler: HandlerName {
                 name: app.handler.name.clone(),
                 instance: names::safe(&app.handler.name),
@@ -138,10 +141,13 @@ fn sizes(app: &App) -> Vec<String> {
 }
 
 fn enums(app: &App, source: &str) -> Vec<EnumView> {
-    let view = |known: &Enum| {
+    let named = crate::usage::variants(&app.handler);
+    let view = |(index, known): (usize, &Enum)| {
         let row = |variant: &Variant| {
             let name = names::variant(known, variant.value.into());
-            (format!("const bit<8> {name}"), format!("= {};", variant.value), variant.docs.join(" "))
+            let is_named = named.contains(&(index, variant.value.into()));
+            let quiet = if is_named { "" } else { "@noWarn(\"unused\") " };
+            (format!("{quiet}const bit<8> {name}"), format!("= {};", variant.value), variant.docs.join(" "))
         };
         EnumView {
             docs: known.docs.iter().map(|text| format!(" {text}")).collect(),
@@ -150,7 +156,7 @@ fn enums(app: &App, source: &str) -> Vec<EnumView> {
             constants: commented(known.variants.iter().map(row).collect()),
         }
     };
-    app.enums.iter().map(view).collect()
+    app.enums.iter().enumerate().map(view).collect()
 }
 
 fn points(app: &App, source: &str) -> Vec<String> {

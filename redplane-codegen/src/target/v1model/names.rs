@@ -1,7 +1,7 @@
 //! Names in P4: reserved words, and the case of each kind of name.
 
 use crate::ir::{App, Enum, HeaderField};
-use crate::packet::HEADERS;
+use crate::packet::Header;
 
 /// Words that P4₁₆ or p4c keeps for itself, and names that the machinery uses where the author's stand too.
 const RESERVED: &[&str] = &[
@@ -97,8 +97,8 @@ pub(super) fn snake(name: &str) -> String {
 }
 
 /// A field of a packet header.
-pub(super) fn field(field: HeaderField) -> String {
-    let header = &HEADERS[field.header];
+pub(super) fn field(headers: &[Header], field: HeaderField) -> String {
+    let header = &headers[field.header];
     format!("hdr.{}.{}", header.name, header.fields[field.field].0)
 }
 
