@@ -62,7 +62,7 @@ fn conversions(packet: &ItemStruct, module: &Module) -> TokenStream {
             /// they end within one.
             #[allow(unused_variables, unused_mut, unused_assignments, reason = "there may be none")]
             fn own(packet: &::redplane_sdk::packet::Packet, bytes: &[u8])
-                -> ::core::option::Option<(#(::core::option::Option<#types>,)* usize)> {
+                -> ::core::option::Option<(#(::core::option::Option<#types>,)* usize,)> {
                 let mut at = 0;
                 #(
                     let #own = if #conditions {
@@ -73,11 +73,11 @@ fn conversions(packet: &ItemStruct, module: &Module) -> TokenStream {
                         ::core::option::Option::None
                     };
                 )*
-                ::core::option::Option::Some((#(#own,)* at))
+                ::core::option::Option::Some((#(#own,)* at,))
             }
 
             fn of(packet: &::redplane_sdk::packet::Packet) -> Self {
-                let (#(#own,)* _) = Self::own(packet, packet.own()).unwrap_or_default();
+                let (#(#own,)* _,) = Self::own(packet, packet.own()).unwrap_or_default();
                 #name { #(#standard: packet.#standard,)* #(#own),* }
             }
 

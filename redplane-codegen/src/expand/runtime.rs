@@ -118,37 +118,8 @@ fn implementation(module: &Module, app: Option<&ir::App>) -> TokenStream {
             quote!(#name)
         },
     );
-    let (call, own_headers) = match module.packet.map(|packet| &packet.ident) {
-        None => (quote!(#handler(packet, &mut context)), TokenStream::new()),
-        Some(own) => (
-            quote! {
-                let mut own = #own::of(packet);
-                let handled = #handler(&mut own, &mut context);
-                own.put(packet);
-                handled
-            },
-            quote! {
-                fn own_headers(
-                    packet: &::redplane_sdk::packet::Packet,
-                    bytes: &[u8],
-                ) -> ::core::option::Option<usize> {
-                    let (.., length) = #own::own(packet, bytes)?;
-                    ::core::option::Option::Some(length)
-                }
-            },
-        ),
-    };
-    let create = match module.on_create.filter(|_| module.on_create_fits) {
-        Some(item) => {
-            let name = &item.sig.ident;
-            let config = module.config().map(|_| quote!(, config));
-            quote!(#name(key, records #config))
-        }
-        None => {
-            let fixed = quote!(<#state as ::redplane_sdk::protocol::Fixed>);
-            quote!(::core::result::Result::Ok(#fixed::decode(&[0; #fixed::LEN])))
-        }
-    };
+    let (call, own_headers) = packet_parts(module, handler);
+    let create = create_body(module, &state);
     quote! {
         #unit
 
@@ -182,6 +153,44 @@ fn implementation(module: &Module, app: Option<&ir::App>) -> TokenStream {
             ) -> ::core::result::Result<Self::State, ::redplane_sdk::protocol::create::Refusal> {
                 #create
             }
+        }
+    }
+}
+
+/// How the handler is called, and where the app's own headers end, if it has any.
+fn packet_parts(module: &Module, handler: &Ident) -> (TokenStream, TokenStream) {
+    let Some(own) = module.packet.map(|packet| &packet.ident) else {
+        return (quote!(#handler(packet, &mut context)), TokenStream::new());
+    };
+    let call = quote! {
+        let mut own = #own::of(packet);
+        let handled = #handler(&mut own, &mut context);
+        own.put(packet);
+        handled
+    };
+    let own_headers = quote! {
+        fn own_headers(
+            packet: &::redplane_sdk::packet::Packet,
+            bytes: &[u8],
+        ) -> ::core::option::Option<usize> {
+            let (.., length) = #own::own(packet, bytes)?;
+            ::core::option::Option::Some(length)
+        }
+    };
+    (call, own_headers)
+}
+
+/// What the store calls for a new key.
+fn create_body(module: &Module, state: &Ident) -> TokenStream {
+    match module.on_create.filter(|_| module.on_create_fits) {
+        Some(item) => {
+            let name = &item.sig.ident;
+            let config = module.config().map(|_| quote!(, config));
+            quote!(#name(key, records #config))
+        }
+        None => {
+            let fixed = quote!(<#state as ::redplane_sdk::protocol::Fixed>);
+            quote!(::core::result::Result::Ok(#fixed::decode(&[0; #fixed::LEN])))
         }
     }
 }
