@@ -20,7 +20,7 @@ def arguments():
     """The command line."""
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("app", choices=["firewall", "gate", "load_balancer", "meter", "nat"])
+    parser.add_argument("app", choices=["cache", "firewall", "gate", "load_balancer", "meter", "nat"])
     parser.add_argument("--program", required=True, help="the emitted P4")
     parser.add_argument("--entries", required=True, help="the emitted entries.json")
     parser.add_argument("--schema", required=True, help="the emitted schema.json")

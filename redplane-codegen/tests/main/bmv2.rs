@@ -83,6 +83,11 @@ fn run(case: &str) {
 }
 
 #[test]
+fn cache() {
+    run("cache");
+}
+
+#[test]
 fn firewall() {
     run("firewall");
 }
