@@ -1,5 +1,7 @@
 //! What the control plane of a v1model switch has to fill in: tables, value sets, mirror sessions, queues.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::ir::{App, Match, Shape, Table as OperatorTable, Type};
@@ -51,6 +53,9 @@ struct Key {
     matching: &'static str,
     bits: u16,
     from: String,
+    /// What an operator may write for a number, of an enum.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    names: BTreeMap<String, u8>,
 }
 
 #[derive(Serialize)]
@@ -59,6 +64,9 @@ struct Parameter {
     bits: u16,
     #[serde(flatten)]
     source: Source,
+    /// What an operator may write for a number, of an enum.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    names: BTreeMap<String, u8>,
 }
 
 /// Where a number comes from: the operator's configuration, by role, or the compiler.
@@ -144,11 +152,12 @@ fn value_sets(parser: &str) -> Vec<ValueSet> {
 }
 
 fn from(name: &str, bits: u16, role: &str) -> Parameter {
-    Parameter { name: name.to_owned(), bits, source: Source::From(role.to_owned()) }
+    let source = Source::From(role.to_owned());
+    Parameter { name: name.to_owned(), bits, source, names: BTreeMap::new() }
 }
 
 fn value(name: &str, bits: u16, number: u64) -> Parameter {
-    Parameter { name: name.to_owned(), bits, source: Source::Value(number) }
+    Parameter { name: name.to_owned(), bits, source: Source::Value(number), names: BTreeMap::new() }
 }
 
 fn configuration(ingress: &str) -> Table {
@@ -175,7 +184,7 @@ fn configuration(ingress: &str) -> Table {
 
 fn tables(app: &App, ingress: &str) -> Vec<Table> {
     let key = |name: &str, matching, bits, from: &str| {
-        vec![Key { name: name.to_owned(), matching, bits, from: from.to_owned() }]
+        vec![Key { name: name.to_owned(), matching, bits, from: from.to_owned(), names: BTreeMap::new() }]
     };
     let mut tables = vec![
         Table {
@@ -211,32 +220,40 @@ fn tables(app: &App, ingress: &str) -> Vec<Table> {
         tables.push(Table {
             table: place.name,
             for_each: Some(format!("tables.{}", table.handle)),
-            key: key_columns(table),
+            key: key_columns(app, table),
             priority: (table.matching == Match::Ternary).then_some("entry.priority"),
             action: place.action,
-            parameters: parameters(table),
+            parameters: parameters(app, table),
             size: Some(table.size),
         });
     }
     tables
 }
 
-fn key_columns(table: &OperatorTable) -> Vec<Key> {
+fn key_columns(app: &App, table: &OperatorTable) -> Vec<Key> {
     let matching = v1model::matching(table.matching);
     let column = |(name, ty, from): (&str, Type, _)| Key {
         name: v1model::column_name(&table.key, name),
         matching,
         bits: ty.bits(),
         from,
+        names: names(app, ty),
     };
     columns(&table.key, "key").into_iter().map(column).collect()
 }
 
-fn parameters(table: &OperatorTable) -> Vec<Parameter> {
+fn parameters(app: &App, table: &OperatorTable) -> Vec<Parameter> {
     let column = |(name, ty, role): (&str, Type, String)| {
-        from(&v1model::parameter_name(&table.value, name), ty.bits(), &role)
+        let parameter = from(&v1model::parameter_name(&table.value, name), ty.bits(), &role);
+        Parameter { names: names(app, ty), ..parameter }
     };
     columns(&table.value, "value").into_iter().map(column).collect()
+}
+
+/// The variants of an enum, none of another type.
+fn names(app: &App, ty: Type) -> BTreeMap<String, u8> {
+    let Type::Enum(index) = ty else { return BTreeMap::new() };
+    app.enums[index].variants.iter().map(|variant| (variant.name.clone(), variant.value)).collect()
 }
 
 /// Name, type and role of each word: `entry.key`, or `entry.key.addr` of a struct.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use redplane_codegen::interpret::branches;
-use redplane_codegen::ir::{App, BinaryOp, Expr, ExprKind, Stmt, StmtKind, Type};
+use redplane_codegen::ir::{App, BinaryOp, Enum, Expr, ExprKind, Stmt, StmtKind, Type};
 use redplane_codegen::packet::{HEADERS, header};
 use redplane_sdk::checksum::checksum;
 use redplane_sdk::net::Random;
@@ -29,6 +29,8 @@ pub struct Pool {
     constants: BTreeMap<(usize, usize), Vec<u128>>,
     /// All of the handler's constants, by width.
     by_width: BTreeMap<u16, Vec<u128>>,
+    /// Values of each enum.
+    enums: Vec<Vec<u128>>,
     /// An IPv4 packet of this many bytes is the largest that the store takes in a message.
     pub brink: usize,
 }
@@ -36,8 +38,10 @@ pub struct Pool {
 impl Pool {
     /// The pool of an app: these addresses, the likely ones more often, and what its handler compares with.
     pub fn new(app: &App, likely: Vec<u32>, addresses: Vec<u32>, brink: usize) -> Self {
-        let mut pool =
-            Pool { likely, addresses, constants: BTreeMap::new(), by_width: BTreeMap::new(), brink };
+        let values = |all: &Enum| all.variants.iter().map(|variant| variant.value.into()).collect();
+        let enums = app.enums.iter().map(values).collect();
+        let (constants, by_width) = (BTreeMap::new(), BTreeMap::new());
+        let mut pool = Pool { likely, addresses, constants, by_width, enums, brink };
         // What a local was set from: a comparison with it is one with the field.
         let mut sources: BTreeMap<usize, Vec<Expr>> = BTreeMap::new();
         let handler = &app.handler;
@@ -82,6 +86,7 @@ impl Pool {
         let mask = u128::MAX >> (128 - ty.bits());
         match ty {
             Type::Ipv4 if random.chance(0.9) => self.address(random).into(),
+            Type::Enum(index) => pick(random, &self.enums[index]),
             Type::Uint(16) if random.chance(0.8) => pick(random, &PORTS).into(),
             _ if random.chance(0.3) => u128::from(random.below(4)) & mask,
             _ => match self.by_width.get(&ty.bits()) {

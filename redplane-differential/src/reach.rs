@@ -122,7 +122,7 @@ impl<'a> Search<'a> {
         for (index, stmt) in first.iter().enumerate() {
             match &stmt.kind {
                 StmtKind::Assign { place, value } => known.assign(place, value),
-                StmtKind::Lookup { into, .. } => known.forget_local(*into),
+                StmtKind::Lookup { into, .. } => into.iter().for_each(|local| known.forget_local(*local)),
                 StmtKind::Finish(_) => {
                     self.paths += 1;
                     return;
