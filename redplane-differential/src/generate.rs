@@ -15,6 +15,9 @@ use crate::values;
 /// Ports of TCP and UDP that flows use, few enough to meet again.
 const PORTS: [u16; 5] = [1111, 2222, 40_000, 53, 443];
 
+/// Locals that are followed one after the other to where a value comes from.
+const LOCALS_MAX: usize = 4;
+
 /// Longest payload of a usual packet, in bytes.
 const PAYLOAD_MAX: u64 = 80;
 
@@ -51,15 +54,21 @@ impl Pool {
         }
         for stmt in branches(app) {
             if let StmtKind::If { condition, .. } = &stmt.kind {
-                pool.learn(condition, &sources);
+                pool.learn(condition, &sources, 0);
             }
         }
         pool
     }
 
-    fn learn(&mut self, condition: &Expr, sources: &BTreeMap<usize, Vec<Expr>>) {
+    /// Through [`LOCALS_MAX`] locals at most.
+    fn learn(&mut self, condition: &Expr, sources: &BTreeMap<usize, Vec<Expr>>, depth: usize) {
         match &condition.kind {
-            ExprKind::Not(inner) | ExprKind::Cast(inner) => self.learn(inner, sources),
+            ExprKind::Not(inner) | ExprKind::Cast(inner) => self.learn(inner, sources, depth),
+            ExprKind::Local(local) if depth < LOCALS_MAX => {
+                for source in sources.get(local).into_iter().flatten() {
+                    self.learn(source, sources, depth + 1);
+                }
+            }
             ExprKind::Binary(op, left, right) => {
                 let compares = !matches!(op, BinaryOp::AndAlso | BinaryOp::OrElse);
                 for (side, other) in [(left, right), (right, left)] {
@@ -73,7 +82,7 @@ impl Pool {
                             self.constants.entry(field).or_default().extend(near);
                         }
                     }
-                    self.learn(side, sources);
+                    self.learn(side, sources, depth);
                 }
             }
             _ => {}
@@ -291,7 +300,7 @@ fn collect_sources(block: &[Stmt], sources: &mut BTreeMap<usize, Vec<Expr>>) {
     }
 }
 
-/// The header fields in an expression; through this many locals at most.
+/// The header fields in an expression; through [`LOCALS_MAX`] locals at most.
 fn collect_fields(
     expr: &Expr,
     sources: &BTreeMap<usize, Vec<Expr>>,
@@ -300,7 +309,7 @@ fn collect_fields(
 ) {
     match &expr.kind {
         ExprKind::Header(at) => fields.push((at.header, at.field)),
-        ExprKind::Local(local) if depth < 4 => {
+        ExprKind::Local(local) if depth < LOCALS_MAX => {
             for source in sources.get(local).into_iter().flatten() {
                 collect_fields(source, sources, fields, depth + 1);
             }

@@ -253,6 +253,15 @@ impl Known {
                 self.assume(left, value);
                 self.assume(right, value);
             }
+            (ExprKind::Binary(BinaryOp::AndAlso, left, right), false)
+            | (ExprKind::Binary(BinaryOp::OrElse, left, right), true) => {
+                // One side is known not to be why.
+                for (side, other) in [(left, right), (right, left)] {
+                    if self.eval(side) == Some(u128::from(!value)) {
+                        self.assume(other, value);
+                    }
+                }
+            }
             (ExprKind::Binary(BinaryOp::Eq, left, right), true)
             | (ExprKind::Binary(BinaryOp::Ne, left, right), false) => {
                 if let (ExprKind::Header(at), Some(value)) = (&left.kind, self.eval(right))
