@@ -122,7 +122,7 @@ mod tests {
             topology.network.run_until(Time(next));
             done.extend(script.step(&mut topology).unwrap());
         }
-        assert_eq!(done.len(), STEPS.len());
+        assert_eq!(done.len(), STEPS.len() - 1, "the NAT does not change its configuration");
         topology.network.run_until(Time(SPAN));
         let store = topology.network.device::<Store>(topology.store.unwrap()).unwrap().nodes();
         assert_eq!(store.members(0), [NodeId(1), NodeId(2), NodeId(0)]);
