@@ -9,7 +9,7 @@ use std::{env, fs, process};
 use redplane_codegen::build::{self, BuildError};
 
 /// Every app of this crate.
-const APPS: [&str; 1] = ["nat"];
+const APPS: [&str; 3] = ["firewall", "load_balancer", "nat"];
 
 fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());

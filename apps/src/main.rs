@@ -6,21 +6,18 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use apps::demo::workload::CONNECTIONS_MAX;
-use apps::demo::{Options, run, translate};
+use apps::demo::{AppName, Options, run, translate};
 use clap::Parser;
-
-/// The apps that can be run.
-const APPS: [&str; 1] = ["nat"];
 
 /// Longest lease that the demo takes: with a longer one nothing would be left of the run to see.
 const LEASE_MS_MAX: u64 = 2_000;
 
 /// Runs an app on two software switches while a switch and a store node fail, and reports what became of the
-/// connections through it. Or, with --pcap, runs a capture through it.
+/// connections through it. Or, with --pcap, runs a capture through the NAT.
 #[derive(Parser)]
 #[command(name = "apps", version, about)]
 struct Arguments {
-    /// Which app.
+    /// Which app: nat, firewall or load_balancer.
     #[arg(default_value = "nat")]
     app: String,
     /// Keep the state in each switch alone, to see what breaks.
@@ -74,8 +71,13 @@ fn main() -> ExitCode {
 
 /// Whether what was asked for went well.
 fn answer(arguments: &Arguments) -> Result<bool> {
-    if !APPS.contains(&arguments.app.as_str()) {
-        bail!("there is no app `{}`; the apps are: {}", arguments.app, APPS.join(", "));
+    let asked = arguments.app.replace('-', "_");
+    let Some((_, app)) = AppName::ALL.into_iter().find(|(name, _)| *name == asked) else {
+        let names = AppName::ALL.map(|(name, _)| name).join(", ");
+        bail!("there is no app `{}`; the apps are: {names}", arguments.app);
+    };
+    if arguments.pcap.is_some() && app != AppName::Nat {
+        bail!("a capture can be run through the NAT only");
     }
     if let (Some(input), Some(output)) = (&arguments.pcap, &arguments.out) {
         let counts = translate::run(input, output, &arguments.inside, arguments.public)?;
@@ -90,7 +92,7 @@ fn answer(arguments: &Arguments) -> Result<bool> {
         loss: arguments.loss,
         capture: arguments.capture.clone(),
     };
-    let outcome = run(&options)?;
+    let outcome = run(app, &options)?;
     let path = arguments.svg.clone().unwrap_or_else(|| default_picture(arguments).into());
     std::fs::write(&path, &outcome.picture)?;
     print(arguments.json, &outcome.report)?;

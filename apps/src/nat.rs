@@ -51,6 +51,35 @@ pub mod nat {
     const ECHO_REPLY: u8 = 0;
     const ECHO_REQUEST: u8 = 8;
 
+    /// One end of a packet.
+    #[inline]
+    fn end_of(ip: &Ipv4, ports: &Option<Ports>, echo: &Option<Icmp>, source: bool) -> Endpoint {
+        let mut port = 0u16;
+        if let Some(ports) = ports {
+            port = if source { ports.src } else { ports.dst };
+        } else if let Some(echo) = echo {
+            port = echo.identifier;
+        }
+        Endpoint { addr: if source { ip.src } else { ip.dst }, port, protocol: ip.protocol }
+    }
+
+    /// Puts another end into a packet.
+    #[inline]
+    fn rewrite(
+        ip: &mut Ipv4,
+        ports: &mut Option<Ports>,
+        echo: &mut Option<Icmp>,
+        source: bool,
+        to: &Binding,
+    ) {
+        if let Some(ports) = ports {
+            if source { ports.src = to.port } else { ports.dst = to.port }
+        } else if let Some(echo) = echo {
+            echo.identifier = to.port;
+        }
+        if source { ip.src = to.addr } else { ip.dst = to.addr }
+    }
+
     /// Translates the source of what leaves and the destination of what comes in.
     #[handler]
     pub fn translate(pkt: &mut Packet, cx: &mut Context) -> Handled {
@@ -63,65 +92,40 @@ pub mod nat {
         if !from_inside && !to_public {
             return cx.drop("not_ours");
         }
-
-        // An ICMP error quotes a packet of ours: translate the quote, and the error with it (RFC 5508 REQ-3 to 5).
-        if let Some(quote) = &mut pkt.inner_ipv4 {
-            let port = if let Some(ports) = &pkt.inner_ports {
-                if from_inside { ports.dst } else { ports.src }
-            } else if let Some(echo) = &pkt.inner_icmp {
-                echo.identifier
-            } else {
-                return cx.drop("icmp_quote");
-            };
-            let addr = if from_inside { quote.dst } else { quote.src };
-            let Some(other) = cx.binding.find(Endpoint { addr, port, protocol: quote.protocol })? else {
-                return cx.drop("unsolicited");
-            };
-            if let Some(ports) = &mut pkt.inner_ports {
-                if from_inside { ports.dst = other.port } else { ports.src = other.port }
-            } else if let Some(echo) = &mut pkt.inner_icmp {
-                echo.identifier = other.port;
-            }
-            if from_inside {
-                ip.src = other.addr;
-                quote.dst = other.addr;
-            } else {
-                ip.dst = other.addr;
-                quote.src = other.addr;
-            }
-            return if from_inside && to_public { cx.recirculate() } else { cx.forward() };
-        }
-        let port = if let Some(ports) = &pkt.ports {
-            if from_inside { ports.src } else { ports.dst }
-        } else if let Some(echo) = &pkt.icmp {
-            if echo.kind != ECHO_REQUEST && echo.kind != ECHO_REPLY {
+        if let Some(echo) = &pkt.icmp {
+            if pkt.inner_ipv4.is_none() && echo.kind != ECHO_REQUEST && echo.kind != ECHO_REPLY {
                 return cx.drop("icmp_kind");
             }
-            echo.identifier
-        } else {
+        } else if pkt.ports.is_none() {
             return cx.drop("not_translatable"); // another protocol, or IPv4 options, behind which no port is seen
+        }
+        if pkt.inner_ipv4.is_some() && pkt.inner_ports.is_none() && pkt.inner_icmp.is_none() {
+            return cx.drop("icmp_quote");
+        }
+        // An ICMP error quotes a packet of ours: translate the quote, and the error with it (RFC 5508 REQ-3 to 5).
+        let end = if let Some(quote) = &pkt.inner_ipv4 {
+            end_of(quote, &pkt.inner_ports, &pkt.inner_icmp, !from_inside)
+        } else {
+            end_of(ip, &pkt.ports, &pkt.icmp, from_inside)
         };
-        if from_inside {
-            let public = cx.binding.lease(Endpoint { addr: ip.src, port, protocol: ip.protocol })?;
-            ip.src = public.addr;
-            if let Some(ports) = &mut pkt.ports {
-                ports.src = public.port;
-            } else if let Some(echo) = &mut pkt.icmp {
-                echo.identifier = public.port;
+        let other = if from_inside && pkt.inner_ipv4.is_none() {
+            cx.binding.lease(end)?
+        } else {
+            let Some(other) = cx.binding.find(end)? else { return cx.drop("unsolicited") };
+            other
+        };
+        if let Some(quote) = &mut pkt.inner_ipv4 {
+            rewrite(quote, &mut pkt.inner_ports, &mut pkt.inner_icmp, !from_inside, &other);
+            if from_inside {
+                ip.src = other.addr;
+            } else {
+                ip.dst = other.addr;
             }
-            // Hairpin (RFC 4787 REQ-9): a second pass translates the destination.
-            return if to_public { cx.recirculate() } else { cx.forward() };
+        } else {
+            rewrite(ip, &mut pkt.ports, &mut pkt.icmp, from_inside, &other);
         }
-        let Some(private) = cx.binding.find(Endpoint { addr: ip.dst, port, protocol: ip.protocol })? else {
-            return cx.drop("unsolicited");
-        };
-        ip.dst = private.addr;
-        if let Some(ports) = &mut pkt.ports {
-            ports.dst = private.port;
-        } else if let Some(echo) = &mut pkt.icmp {
-            echo.identifier = private.port;
-        }
-        cx.forward()
+        // Hairpin (RFC 4787 REQ-9): a second pass translates the destination.
+        if from_inside && to_public { cx.recirculate() } else { cx.forward() }
     }
 
     /// Chooses the public end of a new inside one: the same port if it is free, else one of the same parity, else any
@@ -139,22 +143,16 @@ pub mod nat {
             let at = pool.first_port + (start % ports.len().max(1) as u32) as u16;
             (at..=pool.last_port).chain(pool.first_port..at).filter(move |port| (port ^ key.port) & 1 == odd)
         };
-        for turn in 0..pool.addresses.len() {
+        let of_address = |turn| {
             let addr = pool.addresses[(host as usize + turn) % pool.addresses.len()];
-            let same = Some(key.port).filter(|port| ports.contains(port));
-            for port in same.into_iter().chain(walk(0)).chain(walk(1)).take(SEARCH_MAX) {
-                let public = Endpoint { addr, port, protocol: key.protocol };
-                if records.is_free(&public) {
-                    records.companion(public, Binding { addr: key.addr, port: key.port });
-                    records.keep_for(Duration::from_secs(match key.protocol {
-                        6 => 2 * 3600 + 4 * 60, // TCP: RFC 5382 REQ-5
-                        17 => 5 * 60,           // UDP: RFC 4787 REQ-5
-                        _ => 60,                // ICMP: RFC 5508 REQ-2
-                    }));
-                    return Ok(Binding { addr, port });
-                }
-            }
-        }
-        Err(Refusal("pool_exhausted"))
+            let same = Some(key.port).filter(|port| ports.contains(port)).into_iter();
+            let tried = same.chain(walk(0)).chain(walk(1)).take(SEARCH_MAX);
+            tried.map(move |port| Endpoint { addr, port, protocol: key.protocol })
+        };
+        let mut ends = (0..pool.addresses.len()).flat_map(of_address);
+        let public = ends.find(|end| records.is_free(end)).ok_or(Refusal("pool_exhausted"))?;
+        records.companion(public, Binding { addr: key.addr, port: key.port });
+        records.keep_for(idle_of(key.protocol));
+        Ok(Binding { addr: public.addr, port: public.port })
     }
 }

@@ -25,7 +25,31 @@ fn every_connection_survives_the_failures() {
 }
 
 #[test]
+fn the_firewall_keeps_out_who_was_not_asked_for() {
+    let report = report("firewall", &["firewall"]);
+    assert_eq!(report["connections"]["completed"], 24);
+    assert_eq!(report["bytes"]["sent"], report["bytes"]["verified"]);
+    assert!(report["unsolicited"]["sent"].as_u64() > Some(5_000));
+    assert_eq!(report["unsolicited"]["let_in"], 0);
+}
+
+#[test]
+fn the_load_balancer_moves_no_connection() {
+    let report = report("balancer", &["load-balancer"]);
+    assert_eq!(report["connections"]["completed"], 24);
+    assert_eq!(report["moved"], 0);
+    assert_eq!(report["events"].as_array().map(Vec::len), Some(5), "a backend is drained, too");
+}
+
+#[test]
 fn without_replication_connections_break() {
+    for app in ["firewall", "load-balancer"] {
+        let report = report("broken", &[app, "--no-replication"]);
+        assert!(
+            report["connections"]["reset"].as_u64().max(report["connections"]["unfinished"].as_u64())
+                > Some(0)
+        );
+    }
     let report = report("broken", &["--no-replication"]);
     assert!(report["connections"]["reset"].as_u64() > Some(0));
     assert!(report["connections"]["completed"].as_u64() > Some(0), "the other switch's connections go on");

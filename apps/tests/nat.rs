@@ -4,11 +4,10 @@ use std::net::Ipv4Addr;
 
 use apps::demo::translate::Nat;
 use apps::nat::Pool;
-use etherparse::{
-    IcmpEchoHeader, Icmpv4Type, Ipv4Header, NetSlice, PacketBuilder, SlicedPacket, TransportSlice, icmpv4,
-};
+use etherparse::{IcmpEchoHeader, Icmpv4Type, Ipv4Header};
 
 use super::checksums::wrong;
+use super::frames::{End, ends, icmp, ping, tcp, udp, unreachable};
 
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -17,8 +16,6 @@ const X: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 const Y: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
 const SECOND: u64 = 1_000_000;
 
-type End = (Ipv4Addr, u16);
-
 fn nat() -> Nat {
     with_ports(1024, 65_535)
 }
@@ -26,56 +23,6 @@ fn nat() -> Nat {
 fn with_ports(first_port: u16, last_port: u16) -> Nat {
     let pool = Pool { addresses: vec![PUBLIC], first_port, last_port };
     Nat::new(&[(Ipv4Addr::new(10, 0, 0, 0), 8)], pool).unwrap()
-}
-
-fn ethernet(from: Ipv4Addr, to: Ipv4Addr) -> etherparse::PacketBuilderStep<etherparse::IpHeaders> {
-    PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4(from.octets(), to.octets(), 64)
-}
-
-fn udp(from: End, to: End) -> Vec<u8> {
-    let mut frame = Vec::new();
-    ethernet(from.0, to.0).udp(from.1, to.1).write(&mut frame, b"some payload").unwrap();
-    frame
-}
-
-fn tcp(from: End, to: End) -> Vec<u8> {
-    let mut frame = Vec::new();
-    ethernet(from.0, to.0).tcp(from.1, to.1, 7, 1000).ack(9).write(&mut frame, b"some payload").unwrap();
-    frame
-}
-
-fn icmp(from: Ipv4Addr, to: Ipv4Addr, kind: Icmpv4Type, payload: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::new();
-    ethernet(from, to).icmpv4(kind).write(&mut frame, payload).unwrap();
-    frame
-}
-
-fn ping(from: Ipv4Addr, to: Ipv4Addr, id: u16) -> Vec<u8> {
-    icmp(from, to, Icmpv4Type::EchoRequest(IcmpEchoHeader { id, seq: 1 }), b"ping")
-}
-
-/// The message that `reporter` sends back about a packet that came to it.
-fn unreachable(reporter: Ipv4Addr, about: &[u8]) -> Vec<u8> {
-    let quote = &about[14..];
-    let back = Ipv4Addr::from(<[u8; 4]>::try_from(&quote[12..16]).unwrap());
-    let kind = Icmpv4Type::DestinationUnreachable(icmpv4::DestUnreachableHeader::Port);
-    icmp(reporter, back, kind, quote)
-}
-
-/// Source and destination of a frame; for ICMP echo the identifier is both ports.
-fn ends(frame: &[u8]) -> (End, End) {
-    let packet = SlicedPacket::from_ethernet(frame).unwrap();
-    let Some(NetSlice::Ipv4(ipv4)) = &packet.net else { panic!("not IPv4") };
-    let (source, destination) = match packet.transport.unwrap() {
-        TransportSlice::Udp(udp) => (udp.source_port(), udp.destination_port()),
-        TransportSlice::Tcp(tcp) => (tcp.source_port(), tcp.destination_port()),
-        TransportSlice::Icmpv4(icmp) => {
-            let id = u16::from_be_bytes([icmp.bytes5to8()[0], icmp.bytes5to8()[1]]);
-            (id, id)
-        }
-        other => panic!("{other:?}"),
-    };
-    ((ipv4.header().source_addr(), source), (ipv4.header().destination_addr(), destination))
 }
 
 /// The one frame that comes out, with all its checksums right.

@@ -34,6 +34,8 @@ pub(crate) struct Table {
     pub(crate) for_each: Option<String>,
     #[serde(default)]
     pub(crate) key: Vec<Column>,
+    /// Where the order of rows comes from, of which more than one may match.
+    pub(crate) priority: Option<String>,
     pub(crate) action: String,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) size: Option<usize>,
@@ -46,6 +48,9 @@ pub(crate) struct Column {
     pub(crate) matching: Matching,
     pub(crate) bits: u16,
     pub(crate) from: String,
+    /// Names of some of its values.
+    #[serde(default)]
+    pub(crate) names: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -64,6 +69,9 @@ pub(crate) struct Parameter {
     pub(crate) bits: u16,
     pub(crate) from: Option<String>,
     pub(crate) value: Option<u64>,
+    /// Names of some of its values.
+    #[serde(default)]
+    pub(crate) names: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

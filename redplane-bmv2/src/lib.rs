@@ -15,12 +15,13 @@ mod load;
 mod operator;
 mod process;
 mod runtime;
+mod tables;
 mod thrift;
 
 pub use compile::{CompileError, Program, Register, compile};
 pub use entries::{Entries, EntriesError};
 pub use error::RuntimeError;
 pub use load::{LoadError, Loaded, load};
-pub use operator::{Operator, TableValue, number};
+pub use operator::{Operator, number};
 pub use process::{Launch, Process, ProcessError, missing};
 pub use runtime::{CounterValue, EntryHandle, MatchKey, Runtime};

@@ -8,8 +8,9 @@ use redplane_sdk::pipeline::{Route, StorePath};
 
 use crate::entries::{Column, Entries, Matching, Parameter, Source, Table};
 use crate::error::RuntimeError;
-use crate::operator::{Operator, TableValue, mac_number, number as number_of};
+use crate::operator::{Operator, mac_number, number as number_of};
 use crate::runtime::{EntryHandle, MatchKey, Runtime};
+use crate::tables;
 
 /// Why a switch was not filled, or not changed. `place` is the table, value set, or session.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,16 @@ pub enum LoadError {
         /// What should be.
         expected: &'static str,
     },
+    /// A row with a column that its table does not have.
+    #[error("{place} has no column `{column}`; the columns are: {known}")]
+    Column {
+        /// The table.
+        place: String,
+        /// The column.
+        column: String,
+        /// Those that there are.
+        known: String,
+    },
     /// More rows than the table takes.
     #[error("{place} takes {size} rows, not {found}")]
     Size {
@@ -88,7 +99,7 @@ pub enum LoadError {
 
 /// What a role stands for.
 #[derive(Clone, Debug, PartialEq)]
-enum Given {
+pub(crate) enum Given {
     Number(u128),
     /// A prefix, and its length.
     Prefix(u128, u8),
@@ -97,7 +108,7 @@ enum Given {
 }
 
 /// An item of a list: what its roles stand for.
-type Item = BTreeMap<&'static str, Given>;
+pub(crate) type Item = BTreeMap<String, Given>;
 
 /// Fills a switch that has just started.
 ///
@@ -144,8 +155,11 @@ pub fn load(runtime: &mut Runtime, entries: &Entries, operator: &Operator) -> Re
 pub struct Loaded {
     entries: Entries,
     operator: Operator,
-    handles: BTreeMap<(String, Vec<MatchKey>), EntryHandle>,
+    handles: BTreeMap<Place, EntryHandle>,
 }
+
+/// A table, a key in it, and its priority.
+type Place = (String, Vec<MatchKey>, Option<i32>);
 
 impl Loaded {
     /// The configuration as it is now.
@@ -194,7 +208,7 @@ impl Loaded {
         self.refresh(runtime, "routes")
     }
 
-    /// Gives a table of the app these entries.
+    /// Gives a table of the app these entries, as [`Operator::tables`] has them.
     ///
     /// # Errors
     /// [`LoadError`].
@@ -202,7 +216,7 @@ impl Loaded {
         &mut self,
         runtime: &mut Runtime,
         table: &str,
-        entries: BTreeMap<String, TableValue>,
+        entries: serde_json::Value,
     ) -> Result<(), LoadError> {
         self.operator.tables.insert(table.to_owned(), entries);
         self.refresh(runtime, &format!("tables.{table}"))
@@ -243,8 +257,9 @@ impl Loaded {
         let tables = self.entries.tables.iter().filter(|table| table.for_each.as_deref() == Some(list));
         for table in tables.cloned().collect::<Vec<_>>() {
             let wanted = rows(&table, &self.operator)?;
-            let gone = |((name, key), _): &(&(String, Vec<MatchKey>), &EntryHandle)| {
-                *name == table.table && !wanted.iter().any(|row| row.key == *key)
+            let gone = |((name, key, priority), _): &(&Place, &EntryHandle)| {
+                let is_it = |row: &Row| row.key == *key && row.priority == *priority;
+                *name == table.table && !wanted.iter().any(is_it)
             };
             let gone: Vec<_> =
                 self.handles.iter().filter(gone).map(|(key, handle)| (key.clone(), *handle)).collect();
@@ -260,7 +275,7 @@ impl Loaded {
     }
 
     fn set_row(&mut self, runtime: &mut Runtime, table: &Table, row: &Row) -> Result<(), LoadError> {
-        let place = (table.table.clone(), row.key.clone());
+        let place = (table.table.clone(), row.key.clone(), row.priority);
         if let Some(handle) = self.handles.get(&place) {
             return Ok(runtime.modify_entry(&table.table, *handle, &table.action, &row.data)?);
         }
@@ -280,7 +295,7 @@ impl Loaded {
                 Source::From(role) => (Some(role.clone()), None),
                 Source::Value(value) => (None, Some(*value)),
             };
-            let port = Parameter { name: "port".to_owned(), bits: 9, from, value };
+            let port = Parameter { name: "port".to_owned(), bits: 9, from, value, names: BTreeMap::new() };
             for (item, session) in items.iter().zip(mirror.session..) {
                 let port = number(&place, &port, &self.operator, item)?;
                 runtime.set_mirror_session(session, port as u16)?;
@@ -294,22 +309,36 @@ impl Loaded {
 struct Row {
     key: Vec<MatchKey>,
     data: Vec<Vec<u8>>,
-    /// Of a ternary key: the first in the configuration's order is the first to match.
+    /// Of a ternary key: of the rows that match, the one with the least counts.
     priority: Option<i32>,
 }
 
 fn rows(table: &Table, operator: &Operator) -> Result<Vec<Row>, LoadError> {
     let list = table.for_each.as_deref().unwrap_or_default();
-    let ternary = table.key.iter().any(|column| column.matching == Matching::Ternary);
-    let row = |(item, position): (&Item, i32)| {
-        let key = table.key.iter().map(|column| key(&table.table, column, operator, item));
-        Ok(Row {
-            key: key.collect::<Result<_, LoadError>>()?,
-            data: data(table, operator, item)?,
-            priority: ternary.then_some(position),
-        })
+    let items = match list.strip_prefix("tables.") {
+        Some(name) => tables::items(table, operator.tables.get(name))?,
+        None => items(&table.table, list, operator)?,
     };
-    items(&table.table, list, operator)?.iter().zip(1..).map(row).collect()
+    let mut rows: Vec<Row> = Vec::new();
+    for item in &items {
+        let key = table.key.iter().map(|column| key(&table.table, column, operator, item));
+        let key = key.collect::<Result<Vec<_>, LoadError>>()?;
+        let priority = match &table.priority {
+            Some(role) => Some(priority(&table.table, role, operator, item)?),
+            None => None,
+        };
+        // Behind a row of the same key, one that has a priority never counts.
+        if priority.is_none() || rows.iter().all(|row| row.key != key) {
+            rows.push(Row { key, data: data(table, operator, item)?, priority });
+        }
+    }
+    Ok(rows)
+}
+
+fn priority(place: &str, role: &str, operator: &Operator, item: &Item) -> Result<i32, LoadError> {
+    let (name, from) = ("priority".to_owned(), Some(role.to_owned()));
+    let parameter = Parameter { name, bits: 31, from, value: None, names: BTreeMap::new() };
+    Ok(number(place, &parameter, operator, item)? as i32)
 }
 
 fn data(table: &Table, operator: &Operator, item: &Item) -> Result<Vec<Vec<u8>>, LoadError> {
@@ -321,18 +350,7 @@ fn data(table: &Table, operator: &Operator, item: &Item) -> Result<Vec<Vec<u8>>,
 
 /// The items of a list, with the roles that each brings.
 fn items(place: &str, list: &str, operator: &Operator) -> Result<Vec<Item>, LoadError> {
-    let ports = |ports: &[u16]| ports.iter().map(|port| Item::from([("port", from(*port))])).collect();
-    if let Some(table) = list.strip_prefix("tables.") {
-        let entry = |(key, value): (&String, &TableValue)| {
-            let value = match value {
-                TableValue::Bool(value) => from(u16::from(*value)),
-                TableValue::Number(value) => Given::Number((*value).into()),
-                TableValue::Text(text) => Given::Text(text.clone()),
-            };
-            Item::from([("entry.key", Given::Text(key.clone())), ("entry.value", value)])
-        };
-        return Ok(operator.tables.get(table).into_iter().flatten().map(entry).collect());
-    }
+    let ports = |ports: &[u16]| ports.iter().map(|port| item([("port", from(*port))])).collect();
     Ok(match list {
         "shards" => {
             operator.stores.iter().zip(0u16..).map(|(path, shard)| store(path, shard, operator)).collect()
@@ -344,8 +362,12 @@ fn items(place: &str, list: &str, operator: &Operator) -> Result<Vec<Item>, Load
     })
 }
 
+fn item<const N: usize>(roles: [(&str, Given); N]) -> Item {
+    roles.into_iter().map(|(role, given)| (role.to_owned(), given)).collect()
+}
+
 fn store(path: &StorePath, shard: u16, operator: &Operator) -> Item {
-    Item::from([
+    item([
         ("shard.index", from(shard)),
         ("shard.port", from(path.port)),
         ("shard.address", Given::Number(path.address.to_bits().into())),
@@ -355,7 +377,7 @@ fn store(path: &StorePath, shard: u16, operator: &Operator) -> Item {
 }
 
 fn route(route: &Route) -> Item {
-    Item::from([
+    item([
         ("route.prefix", Given::Prefix(route.prefix.to_bits().into(), route.length)),
         ("route.port", from(route.next_hop.port)),
         ("port.mac", mac(route.next_hop.source)),
@@ -401,7 +423,7 @@ fn number(place: &str, parameter: &Parameter, operator: &Operator, item: &Item) 
             let role = role.as_deref().unwrap_or_default();
             match given(place, &parameter.name, role, operator, item)? {
                 Given::Number(number) | Given::Prefix(number, _) => number,
-                Given::Text(text) => read(place, &text)?,
+                Given::Text(text) => read(place, &parameter.names, &text)?,
             }
         }
     };
@@ -411,38 +433,47 @@ fn number(place: &str, parameter: &Parameter, operator: &Operator, item: &Item) 
 fn key(place: &str, column: &Column, operator: &Operator, item: &Item) -> Result<MatchKey, LoadError> {
     let bits = column.bits;
     let number = |value| Ok::<_, LoadError>(big_endian(fits(place, &column.name, bits, value)?, bits));
+    if column.matching == Matching::Ternary && !item.contains_key(&column.from) {
+        return Ok(MatchKey::Ternary(number(0)?, number(0)?));
+    }
     let given = given(place, &column.name, &column.from, operator, item)?;
-    Ok(match (column.matching, given) {
-        (Matching::Exact, Given::Number(value) | Given::Prefix(value, _)) => MatchKey::Exact(number(value)?),
-        (Matching::Exact, Given::Text(text)) => MatchKey::Exact(number(read(place, &text)?)?),
-        (Matching::Lpm, Given::Prefix(value, length)) => MatchKey::Lpm(number(value)?, length),
-        (Matching::Lpm, Given::Number(value)) => MatchKey::Lpm(number(value)?, bits as u8),
-        (Matching::Lpm, Given::Text(text)) => {
-            let (prefix, length) = text.split_once('/').unwrap_or((&text, ""));
-            let length = if length.is_empty() { Some(bits) } else { length.parse().ok() };
-            let length = length.filter(|length| *length <= bits).ok_or_else(|| LoadError::Text {
-                place: place.to_owned(),
-                text: text.clone(),
-                expected: "prefix",
-            })?;
-            MatchKey::Lpm(number(read(place, prefix)?)?, length as u8)
-        }
-        (Matching::Ternary, Given::Number(value) | Given::Prefix(value, _)) => {
-            MatchKey::Ternary(number(value)?, number(ones(bits))?)
-        }
-        (Matching::Ternary, Given::Text(text)) => {
-            let (value, mask) = match text.split_once("&&&") {
-                Some((value, mask)) => (read(place, value)?, read(place, mask)?),
-                None => (read(place, &text)?, ones(bits)),
-            };
-            MatchKey::Ternary(number(value)?, number(mask)?)
-        }
+    let (value, mask) = match (given, column.matching) {
+        (Given::Number(value), _) => (value, ones(bits)),
+        (Given::Prefix(value, length), _) => (value, ones(bits) & !ones(bits.saturating_sub(length.into()))),
+        (Given::Text(text), Matching::Exact) => (read(place, &column.names, &text)?, ones(bits)),
+        (Given::Text(text), _) => pattern(place, column, &text)?,
+    };
+    Ok(match column.matching {
+        Matching::Exact => MatchKey::Exact(number(value)?),
+        Matching::Lpm => MatchKey::Lpm(number(value)?, mask.count_ones() as u8),
+        Matching::Ternary => MatchKey::Ternary(number(value)?, number(mask)?),
     })
 }
 
-/// A number, or an address as one.
-fn read(place: &str, text: &str) -> Result<u128, LoadError> {
-    number_of(text).ok_or_else(|| LoadError::Text {
+/// Value and mask: `80`, `10.0.0.0/8` with the length of a prefix, and of a ternary column `0x50/0xf0` with a mask.
+fn pattern(place: &str, column: &Column, text: &str) -> Result<(u128, u128), LoadError> {
+    let all = ones(column.bits);
+    let ternary = column.matching == Matching::Ternary;
+    let (value, mask) = match text.split_once('/') {
+        None => (text, Some(all)),
+        Some((value, mask)) if ternary && mask.starts_with("0x") => (value, number_of(mask)),
+        Some((value, length)) => {
+            let length = length.parse().ok().filter(|length: &u16| *length <= column.bits);
+            (value, length.map(|length| all & !ones(column.bits - length)))
+        }
+    };
+    let value = read(place, &column.names, value)?;
+    let mask = mask.filter(|mask| value <= all && value & !mask == 0);
+    let expected = if ternary { "value and mask" } else { "prefix" };
+    let mask =
+        mask.ok_or_else(|| LoadError::Text { place: place.to_owned(), text: text.to_owned(), expected })?;
+    Ok((value, mask))
+}
+
+/// A number, one by its name, or an address as one.
+fn read(place: &str, names: &BTreeMap<String, u64>, text: &str) -> Result<u128, LoadError> {
+    let named = names.get(text).map(|number| u128::from(*number));
+    named.or_else(|| number_of(text)).ok_or_else(|| LoadError::Text {
         place: place.to_owned(),
         text: text.to_owned(),
         expected: "number or address",
@@ -450,7 +481,7 @@ fn read(place: &str, text: &str) -> Result<u128, LoadError> {
 }
 
 fn ones(bits: u16) -> u128 {
-    u128::MAX >> (128 - u32::from(bits.min(128)))
+    u128::MAX.checked_shr(128 - u32::from(bits.min(128))).unwrap_or(0)
 }
 
 fn fits(place: &str, name: &str, bits: u16, value: u128) -> Result<u128, LoadError> {
@@ -472,6 +503,7 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_an_operator_writes_them() {
+        let names = BTreeMap::from([("Calm".to_owned(), 3)]);
         for (text, number) in [
             ("443", 443),
             ("0x1f", 31),
@@ -479,10 +511,14 @@ mod tests {
             ("::2", 2),
             ("02:00:00:00:00:01", 0x0200_0000_0001),
             ("true", 1),
+            ("Calm", 3),
         ] {
-            assert_eq!(read("t", text).ok(), Some(number), "{text}");
+            assert_eq!(read("t", &names, text).ok(), Some(number), "{text}");
         }
-        assert_eq!(read("t", "10.0.0").unwrap_err().to_string(), "t: `10.0.0` is no number or address");
+        assert_eq!(
+            read("t", &names, "10.0.0").unwrap_err().to_string(),
+            "t: `10.0.0` is no number or address"
+        );
         assert_eq!(big_endian(0x1_0203, 17), [1, 2, 3]);
         assert!(fits("t", "n", 9, 511).is_ok() && fits("t", "n", 9, 512).is_err());
     }

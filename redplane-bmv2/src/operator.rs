@@ -35,22 +35,10 @@ pub struct Operator {
     /// What `forward()` goes by.
     #[serde(default)]
     pub routes: Vec<Route>,
-    /// The app's tables by name, each with its entries by key: `10.0.0.0/8`, `443`, `0x0a00&&&0xff00`. A table that is not
-    /// there is empty.
+    /// The app's tables by name, each as the software switch reads it too: entries by key (`{"10.0.0.0/8": true}`), or rows
+    /// of columns (`[{"port": "0x50/0xf0", "value": true}]`). A table that is not there is empty.
     #[serde(default)]
-    pub tables: BTreeMap<String, BTreeMap<String, TableValue>>,
-}
-
-/// The value of a table's entry.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
-pub enum TableValue {
-    /// `true`, `false`.
-    Bool(bool),
-    /// A number.
-    Number(u64),
-    /// An address: `10.0.0.1`, `2001:db8::1`, `02:00:00:00:00:01`.
-    Text(String),
+    pub tables: BTreeMap<String, serde_json::Value>,
 }
 
 impl Operator {

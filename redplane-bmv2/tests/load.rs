@@ -1,10 +1,10 @@
 //! The NAT's entries with an operator's configuration, as the switch is told of them.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use redplane_bmv2::{Entries, LoadError, Operator, Runtime, TableValue, load};
+use redplane_bmv2::{Entries, LoadError, Operator, Runtime, load};
 use redplane_sdk::pipeline::StorePath;
+use serde_json::json;
 
 use crate::fake::{Call, Fake, Reply};
 
@@ -87,8 +87,7 @@ fn what_changes_later_changes_these_entries_only() {
     assert_eq!(error.to_string(), "no shard 1: there are 1");
 
     loaded.remove_route(&mut runtime, [10, 0, 0, 0].into(), 8).unwrap();
-    let entries = BTreeMap::from([("10.1.0.0/16".to_owned(), TableValue::Bool(true))]);
-    loaded.set_table(&mut runtime, "inside", entries).unwrap();
+    loaded.set_table(&mut runtime, "inside", json!({"10.1.0.0/16": true})).unwrap();
     let expected = [
         "bm_mt_delete_entry 0 NatIngress.rp_route.rp_routes 41".to_owned(),
         "bm_mt_delete_entry 0 NatIngress.translate.inside 42".to_owned(),
@@ -128,21 +127,20 @@ fn mistakes_name_their_place() {
     );
     assert_eq!(
         said(&text(), |operator| {
-            operator.tables.insert("outside".to_owned(), BTreeMap::new());
+            operator.tables.insert("outside".to_owned(), json!({}));
         }),
         "nat has no table `outside`"
     );
     assert_eq!(
         said(&text(), |operator| {
-            let entries = (0..65).map(|i| (format!("10.{i}.0.0/16"), TableValue::Bool(true)));
+            let entries = (0..65).map(|i| (format!("10.{i}.0.0/16"), json!(true)));
             operator.tables.insert("inside".to_owned(), entries.collect());
         }),
         "NatIngress.translate.inside takes 64 rows, not 65"
     );
     assert_eq!(
         said(&text(), |operator| {
-            let entries = [("10.0.0.0/40".to_owned(), TableValue::Bool(true))];
-            operator.tables.insert("inside".to_owned(), entries.into());
+            operator.tables.insert("inside".to_owned(), json!({"10.0.0.0/40": true}));
         }),
         "NatIngress.translate.inside: `10.0.0.0/40` is no prefix"
     );

@@ -5,27 +5,32 @@
 
 use std::fmt::Write;
 
-use crate::ir::{App, Expr, ExprKind, HeaderField, Match, Mode, Place, Record, Stmt, StmtKind, Verdict};
-use crate::packet::HEADERS;
+use crate::ir::{
+    App, Enum, Expr, ExprKind, HeaderField, Match, Mode, Place, Record, Shape, Stmt, StmtKind, Type, Verdict,
+};
+use crate::packet::{HEADERS, Header};
 use crate::types::display;
 
 /// The whole program, one line a statement. Equal programs give equal text.
 pub fn canonical(app: &App) -> String {
     let mut printer = Printer { app, out: layout(app), depth: 0 };
+    for header in &app.headers[HEADERS.len()..] {
+        printer.line(format_args!("{}", own_header(app, header)));
+    }
     for table in &app.tables {
         let kind = match table.matching {
             Match::Exact => "exact",
             Match::Lpm => "lpm",
             Match::Ternary => "ternary",
         };
-        let (key, value) = (display(table.key), display(table.value));
+        let (key, value) = (printer.shape(&table.key), printer.shape(&table.value));
         printer.line(format_args!("table {} {kind} {key} {value} {}", table.handle, table.size));
     }
     printer.line(format_args!("slots {} idle {}", app.state.slots, app.state.idle_ms));
     printer.line(format_args!("create {}", app.on_create.as_deref().unwrap_or("zero")));
     for (id, local) in app.handler.locals.iter().enumerate() {
         let crosses = if local.crosses { " crosses" } else { "" };
-        printer.line(format_args!("local {id} {} {}{crosses}", local.name, display(local.ty)));
+        printer.line(format_args!("local {id} {} {}{crosses}", local.name, display(local.ty, &app.enums)));
     }
     printer.line(format_args!("before"));
     printer.block(&app.handler.before);
@@ -62,11 +67,26 @@ fn fnv(text: &str) -> u64 {
 /// What the wire format depends on.
 fn layout(app: &App) -> String {
     let record = |role: &str, record: &Record| {
-        let fields: Vec<String> =
-            record.fields.iter().map(|field| format!("{}: {}", field.name, display(field.ty))).collect();
+        let fields: Vec<String> = record
+            .fields
+            .iter()
+            .map(|field| format!("{}: {}", field.name, display(field.ty, &app.enums)))
+            .collect();
         format!("{role} {} {{ {} }}\n", record.name, fields.join(", "))
     };
-    format!("app {} {}\n{}{}", app.name, app.id, record("key", &app.key), record("state", &app.state.record))
+    let stored = |index: &usize| {
+        let records = [&app.key, &app.state.record];
+        records.iter().any(|record| record.fields.iter().any(|field| field.ty == Type::Enum(*index)))
+    };
+    let enums: String =
+        (0..app.enums.len()).filter(stored).map(|index| enumeration(&app.enums[index])).collect();
+    let (key, state) = (record("key", &app.key), record("state", &app.state.record));
+    format!("app {} {}\n{key}{state}{enums}", app.name, app.id)
+}
+
+fn enumeration(known: &Enum) -> String {
+    let variants = known.variants.iter().map(|variant| format!("{} = {}", variant.name, variant.value));
+    format!("enum {} {{ {} }}\n", known.name, variants.collect::<Vec<_>>().join(", "))
 }
 
 struct Printer<'a> {
@@ -95,14 +115,16 @@ impl Printer<'_> {
             StmtKind::Assign { place, value } => {
                 let place = match place {
                     Place::Local(id) => self.app.handler.locals[*id].name.clone(),
-                    Place::Header(field) => header(*field),
+                    Place::Header(field) => self.header(*field),
                     Place::State(index) => self.state_field(*index),
                 };
                 self.line(format_args!("{place} = {}", self.expr(value)));
             }
             StmtKind::Lookup { table, key, into } => {
-                let (table, into) = (&self.app.tables[*table].handle, &self.app.handler.locals[*into].name);
-                self.line(format_args!("{into} = lookup {table}({})", self.expr(key)));
+                let into = into.iter().map(|local| self.app.handler.locals[*local].name.clone());
+                let into = into.collect::<Vec<_>>().join(", ");
+                let key = key.iter().map(|word| self.expr(word)).collect::<Vec<_>>().join(", ");
+                self.line(format_args!("{into} = lookup {}({key})", self.app.tables[*table].handle));
             }
             StmtKind::If { condition, then, otherwise } => {
                 self.line(format_args!("if {}", self.expr(condition)));
@@ -119,6 +141,7 @@ impl Printer<'_> {
             StmtKind::Finish(verdict) => {
                 let text = match verdict {
                     Verdict::Forward => "forward".to_owned(),
+                    Verdict::Via(addr) => format!("via {}", self.expr(addr)),
                     Verdict::To(port) => format!("to {}", self.expr(port)),
                     Verdict::Reply => "reply".to_owned(),
                     Verdict::Recirculate => "recirculate".to_owned(),
@@ -129,20 +152,37 @@ impl Printer<'_> {
         }
     }
 
+    fn header(&self, field: HeaderField) -> String {
+        let header = &self.app.headers[field.header];
+        format!("{}.{}", header.name, header.fields[field.field].0)
+    }
+
+    fn shape(&self, shape: &Shape) -> String {
+        let word = |(name, ty): (&str, Type)| match shape {
+            Shape::Word(_) => display(ty, &self.app.enums),
+            Shape::Record(_) => format!("{name}: {}", display(ty, &self.app.enums)),
+        };
+        let words: Vec<String> = shape.columns("").into_iter().map(word).collect();
+        match shape {
+            Shape::Word(_) => words.concat(),
+            Shape::Record(record) => format!("{} {{ {} }}", record.name, words.join(", ")),
+        }
+    }
+
     fn state_field(&self, index: usize) -> String {
         format!("state.{}", self.app.state.record.fields[index].name)
     }
 
     fn expr(&self, expr: &Expr) -> String {
         match &expr.kind {
-            ExprKind::Const(value) => format!("{value}:{}", display(expr.ty)),
+            ExprKind::Const(value) => format!("{value}:{}", display(expr.ty, &self.app.enums)),
             ExprKind::Local(id) => self.app.handler.locals[*id].name.clone(),
-            ExprKind::Header(field) => header(*field),
+            ExprKind::Header(field) => self.header(*field),
             ExprKind::State(index) => self.state_field(*index),
-            ExprKind::Valid(id) => format!("valid({})", HEADERS[*id].name),
+            ExprKind::Valid(id) => format!("valid({})", self.app.headers[*id].name),
             ExprKind::IngressPort => "ingress_port".to_owned(),
             ExprKind::Not(inner) => format!("not({})", self.expr(inner)),
-            ExprKind::Cast(inner) => format!("{}({})", display(expr.ty), self.expr(inner)),
+            ExprKind::Cast(inner) => format!("{}({})", display(expr.ty, &self.app.enums), self.expr(inner)),
             ExprKind::Binary(op, left, right) => {
                 format!("{op:?}({}, {})", self.expr(left), self.expr(right))
             }
@@ -150,6 +190,11 @@ impl Printer<'_> {
     }
 }
 
-fn header(field: HeaderField) -> String {
-    format!("{}.{}", HEADERS[field.header].name, HEADERS[field.header].fields[field.field].0)
+/// A header of the app's own, and where it stands.
+fn own_header(app: &App, header: &Header) -> String {
+    let fields: Vec<String> =
+        header.fields.iter().map(|(name, ty)| format!("{name}: {}", display(*ty, &app.enums))).collect();
+    let after: Vec<String> =
+        header.after.iter().map(|edge| format!("{} {:?}", edge.header, edge.when)).collect();
+    format!("header {} {} {{ {} }} after {}", header.name, header.ty, fields.join(", "), after.join(", "))
 }

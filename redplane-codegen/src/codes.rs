@@ -86,13 +86,13 @@ codes! {
         "#[table]\npub type Inside = Lpm<Ipv4Addr, bool>;",
         "#[table(size = 64)]\npub type Inside = Lpm<Ipv4Addr, bool>;";
     TABLE_KIND = "RP0013", "a table of a kind that match units do not have",
-        "Match units compare exactly or by longest prefix.",
+        "Match units compare exactly, by longest prefix, or by value and mask.",
         "#[table(size = 64)]\npub type Inside = HashMap<Ipv4Addr, bool>;",
         "#[table(size = 64)]\npub type Inside = Exact<Ipv4Addr, bool>;";
-    TABLE_TYPE = "RP0014", "a table's key or value is not one word",
-        "A match unit compares words, and an action passes a word on.",
+    TABLE_TYPE = "RP0014", "a table's key or value is neither a word nor a struct of words",
+        "A match unit compares words, and an action passes words on.",
         "#[table(size = 64)]\npub type Next = Exact<u16, (u16, u16)>;",
-        "#[table(size = 64)]\npub type NextPort = Exact<u16, u16>;";
+        "pub struct Pair { pub a: u16, pub b: u16 }\n#[table(size = 64)]\npub type Next = Exact<u16, Pair>;";
     FIELD_TYPE = "RP0015", "a type that a switch does not store",
         "State lives in registers of fixed width: nothing grows and nothing points anywhere.",
         "pub name: String,",
@@ -317,4 +317,18 @@ codes! {
         "Something in it is not Rust yet, or it is no module at all.",
         "#[redplane_sdk::app(id = 1)]\npub struct Nat;",
         "#[redplane_sdk::app(id = 1)]\npub mod nat { .. }";
+    ENUM_SHAPE = "RP0071", "an enum that a switch does not store",
+        "A register holds a byte: each variant is one value of it, without fields, and one of them is zero, which is what a \
+         new record holds and what a table gives that has no entry.",
+        "pub enum Phase { Open(u16), Closed }",
+        "#[repr(u8)]\npub enum Phase { Closed, Open }";
+    HEADER_SHAPE = "RP0072", "a header that does not fill its words, or has an enum in it",
+        "Checksums are sums of 16-bit words; a header that ends within one would shift all that follows. And what comes from \
+         the network may be no variant.",
+        "#[header]\npub struct Kv { pub op: u8 }",
+        "#[header]\npub struct Kv { pub op: u8, pub reserved: u8 }";
+    PACKET_FIELD = "RP0073", "a header of the packet without its place",
+        "The parser goes from header to header, by a field of the one before.",
+        "#[packet]\npub struct KvPacket { pub kv: Option<Kv> }",
+        "#[packet]\npub struct KvPacket { #[after(udp, dst_port = 4800)] pub kv: Option<Kv> }";
 }

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use crate::ir::{App, Record, Type};
+use crate::ir::{App, Field, Record, Type};
 use crate::schema::{UDP_PORT, WIRE_VERSION};
 
 #[derive(Template)]
@@ -65,16 +65,23 @@ fn record(app: &App, role: &'static str, record: &Record) -> RecordView {
     for field in &record.fields {
         let filter = format!("redplane.{}.{role}.{}", app.name, field.name);
         let bytes = field.ty.wire_bytes();
-        let declaration = declaration(field.ty, &filter, &field.name, &field.docs.join(" "));
+        let declaration = declaration(app, field, &filter);
         fields.push(FieldView { name: field.name.clone(), declaration, offset, bytes });
         offset += bytes;
     }
     RecordView { role, rust: record.name.clone(), bytes: offset, fields }
 }
 
-fn declaration(ty: Type, filter: &str, name: &str, docs: &str) -> String {
-    let (filter, name, docs) = (quoted(filter), quoted(name), quoted(docs));
+fn declaration(app: &App, field: &Field, filter: &str) -> String {
+    let (filter, name, docs) = (quoted(filter), quoted(&field.name), quoted(&field.docs.join(" ")));
+    let ty = field.ty;
     match ty {
+        Type::Enum(_) => {
+            let names = crate::schema::values(app, ty).into_iter();
+            let names: Vec<String> =
+                names.map(|(value, name)| format!("[{value}] = {}", quoted(&name))).collect();
+            format!("uint8({filter}, {name}, base.DEC, {{ {} }}, nil, {docs})", names.join(", "))
+        }
         Type::Bool => format!("bool({filter}, {name}, 8, nil, 0x1, {docs})"),
         Type::Ipv4 => format!("ipv4({filter}, {name}, {docs})"),
         Type::Ipv6 => format!("ipv6({filter}, {name}, {docs})"),

@@ -1,8 +1,10 @@
 //! What the control plane of a v1model switch has to fill in: tables, value sets, mirror sessions, queues.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use crate::ir::{App, Match, Type};
+use crate::ir::{App, Match, Shape, Table as OperatorTable, Type};
 use crate::schema::json;
 use crate::target::{drop_reasons, v1model};
 
@@ -36,6 +38,9 @@ struct Table {
     for_each: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     key: Vec<Key>,
+    /// Of the rows that match, the one with the least number counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<&'static str>,
     action: String,
     parameters: Vec<Parameter>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,25 +49,31 @@ struct Table {
 
 #[derive(Serialize)]
 struct Key {
-    name: &'static str,
+    name: String,
     matching: &'static str,
     bits: u16,
-    from: &'static str,
+    from: String,
+    /// What an operator may write for a number, of an enum.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    names: BTreeMap<String, u8>,
 }
 
 #[derive(Serialize)]
 struct Parameter {
-    name: &'static str,
+    name: String,
     bits: u16,
     #[serde(flatten)]
     source: Source,
+    /// What an operator may write for a number, of an enum.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    names: BTreeMap<String, u8>,
 }
 
 /// Where a number comes from: the operator's configuration, by role, or the compiler.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Source {
-    From(&'static str),
+    From(String),
     Value(u64),
 }
 
@@ -117,7 +128,7 @@ pub fn render(app: &App) -> String {
             MirrorSession {
                 session: v1model::SESSION_RENEW,
                 for_each: Some("shards"),
-                port: Source::From("shard.port"),
+                port: Source::From("shard.port".to_owned()),
             },
         ],
         multicast_groups: [],
@@ -140,12 +151,13 @@ fn value_sets(parser: &str) -> Vec<ValueSet> {
     vec![addresses, cpu]
 }
 
-fn from(name: &'static str, bits: u16, role: &'static str) -> Parameter {
-    Parameter { name, bits, source: Source::From(role) }
+fn from(name: &str, bits: u16, role: &str) -> Parameter {
+    let source = Source::From(role.to_owned());
+    Parameter { name: name.to_owned(), bits, source, names: BTreeMap::new() }
 }
 
-fn value(name: &'static str, bits: u16, number: u64) -> Parameter {
-    Parameter { name, bits, source: Source::Value(number) }
+fn value(name: &str, bits: u16, number: u64) -> Parameter {
+    Parameter { name: name.to_owned(), bits, source: Source::Value(number), names: BTreeMap::new() }
 }
 
 fn configuration(ingress: &str) -> Table {
@@ -153,6 +165,7 @@ fn configuration(ingress: &str) -> Table {
         table: format!("{ingress}.rp_intake.rp_config"),
         for_each: None,
         key: Vec::new(),
+        priority: None,
         action: format!("{ingress}.rp_intake.rp_configure"),
         parameters: vec![
             from("switch_id", 16, "switch.id"),
@@ -170,12 +183,15 @@ fn configuration(ingress: &str) -> Table {
 }
 
 fn tables(app: &App, ingress: &str) -> Vec<Table> {
-    let key = |name, matching, bits, from| vec![Key { name, matching, bits, from }];
+    let key = |name: &str, matching, bits, from: &str| {
+        vec![Key { name: name.to_owned(), matching, bits, from: from.to_owned(), names: BTreeMap::new() }]
+    };
     let mut tables = vec![
         Table {
             table: format!("{ingress}.rp_store.rp_store"),
             for_each: Some("shards".to_owned()),
             key: key("shard", "exact", 16, "shard.index"),
+            priority: None,
             action: format!("{ingress}.rp_store.rp_to_store"),
             parameters: vec![
                 from("port", 9, "shard.port"),
@@ -189,6 +205,7 @@ fn tables(app: &App, ingress: &str) -> Vec<Table> {
             table: format!("{ingress}.rp_route.rp_routes"),
             for_each: Some("routes".to_owned()),
             key: key("dst", "lpm", 32, "route.prefix"),
+            priority: None,
             action: format!("{ingress}.rp_route.rp_next_hop"),
             parameters: vec![
                 from("port", 9, "route.port"),
@@ -200,20 +217,50 @@ fn tables(app: &App, ingress: &str) -> Vec<Table> {
     ];
     for place in v1model::table_places(app) {
         let table = &app.tables[place.table];
-        let matching = match table.matching {
-            Match::Exact => "exact",
-            Match::Lpm => "lpm",
-            Match::Ternary => "ternary",
-        };
-        let bits = if table.value == Type::Bool { 1 } else { table.value.bits() };
         tables.push(Table {
             table: place.name,
             for_each: Some(format!("tables.{}", table.handle)),
-            key: key("key", matching, table.key.bits(), "entry.key"),
+            key: key_columns(app, table),
+            priority: (table.matching == Match::Ternary).then_some("entry.priority"),
             action: place.action,
-            parameters: vec![from("value", bits, "entry.value")],
+            parameters: parameters(app, table),
             size: Some(table.size),
         });
     }
     tables
+}
+
+fn key_columns(app: &App, table: &OperatorTable) -> Vec<Key> {
+    let matching = v1model::matching(table.matching);
+    let column = |(name, ty, from): (&str, Type, _)| Key {
+        name: v1model::column_name(&table.key, name),
+        matching,
+        bits: ty.bits(),
+        from,
+        names: names(app, ty),
+    };
+    columns(&table.key, "key").into_iter().map(column).collect()
+}
+
+fn parameters(app: &App, table: &OperatorTable) -> Vec<Parameter> {
+    let column = |(name, ty, role): (&str, Type, String)| {
+        let parameter = from(&v1model::parameter_name(&table.value, name), ty.bits(), &role);
+        Parameter { names: names(app, ty), ..parameter }
+    };
+    columns(&table.value, "value").into_iter().map(column).collect()
+}
+
+/// The variants of an enum, none of another type.
+fn names(app: &App, ty: Type) -> BTreeMap<String, u8> {
+    let Type::Enum(index) = ty else { return BTreeMap::new() };
+    app.enums[index].variants.iter().map(|variant| (variant.name.clone(), variant.value)).collect()
+}
+
+/// Name, type and role of each word: `entry.key`, or `entry.key.addr` of a struct.
+fn columns<'a>(shape: &'a Shape, word: &'a str) -> Vec<(&'a str, Type, String)> {
+    let role = |name: &str| match shape {
+        Shape::Word(_) => format!("entry.{word}"),
+        Shape::Record(_) => format!("entry.{word}.{name}"),
+    };
+    shape.columns(word).into_iter().map(|(name, ty)| (name, ty, role(name))).collect()
 }

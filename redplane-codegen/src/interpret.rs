@@ -7,7 +7,6 @@
 //! BMv2; the front end refuses handlers that would look.
 
 use crate::ir::{App, BinaryOp, Expr, ExprKind, HeaderField, Place, Stmt, StmtKind, Type, Verdict};
-use crate::packet::HEADERS;
 
 /// An `If` that a packet came to, and whether it went on in `then`.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +43,7 @@ pub struct Machine<'a> {
     app: &'a App,
     /// Every `If` that was come to, in order.
     pub branches: Vec<Branch<'a>>,
-    /// Each header of [`HEADERS`]: its fields in order, or `None` if the packet does not have it.
+    /// Each header of [`App::headers`]: its fields in order, or `None` if the packet does not have it.
     pub headers: Vec<Option<Vec<u128>>>,
     /// The state's fields, meaningful after the lease point.
     pub state: Vec<u128>,
@@ -66,6 +65,8 @@ pub enum Outcome {
     },
     /// By the route table.
     Forward,
+    /// By the route of this IPv4 address.
+    Via(u32),
     /// Out of this port.
     To(u16),
     /// Back.
@@ -76,17 +77,17 @@ pub enum Outcome {
     Drop(String),
 }
 
-/// What the operator's tables say: table index and key in, value out.
-pub type Lookup<'a> = &'a dyn Fn(usize, u128) -> u128;
+/// What the operator's tables say: table index and the key's words in, the value's words out.
+pub type Lookup<'a> = &'a dyn Fn(usize, &[u128]) -> Vec<u128>;
 
 impl<'a> Machine<'a> {
     /// A packet that just arrived.
     ///
     /// # Panics
-    /// If `headers` is not one entry for each of [`HEADERS`], with one value a field.
+    /// If `headers` is not one entry for each of [`App::headers`], with one value a field.
     pub fn new(app: &'a App, headers: Vec<Option<Vec<u128>>>, ingress_port: u16) -> Self {
-        assert_eq!(headers.len(), HEADERS.len(), "one entry a header");
-        for (values, header) in headers.iter().zip(HEADERS) {
+        assert_eq!(headers.len(), app.headers.len(), "one entry a header");
+        for (values, header) in headers.iter().zip(app.headers) {
             assert!(
                 values.as_ref().is_none_or(|values| values.len() == header.fields.len()),
                 "one value a field"
@@ -142,7 +143,10 @@ impl<'a> Machine<'a> {
                 None
             }
             StmtKind::Lookup { table, key, into } => {
-                self.locals[*into] = lookup(*table, self.eval(key));
+                let key: Vec<u128> = key.iter().map(|word| self.eval(word)).collect();
+                let value = lookup(*table, &key);
+                assert_eq!(value.len(), into.len(), "one value a column");
+                into.iter().zip(value).for_each(|(local, word)| self.locals[*local] = word);
                 None
             }
             StmtKind::If { condition, then, otherwise } => {
@@ -161,6 +165,7 @@ impl<'a> Machine<'a> {
     fn verdict(&self, verdict: &Verdict) -> Outcome {
         match verdict {
             Verdict::Forward => Outcome::Forward,
+            Verdict::Via(addr) => Outcome::Via(self.eval(addr) as u32),
             Verdict::To(port) => Outcome::To(self.eval(port) as u16),
             Verdict::Reply => Outcome::Reply,
             Verdict::Recirculate => Outcome::Recirculate,

@@ -21,6 +21,10 @@ pub struct App {
     pub key: Record,
     /// The replicated state behind a key.
     pub state: State,
+    /// Enums that a handler knows, in source order.
+    pub enums: Vec<Enum>,
+    /// Headers of the packet: the standard ones, then the app's own.
+    pub headers: &'static [crate::packet::Header],
     /// Operator tables, in source order.
     pub tables: Vec<Table>,
     /// The packet handler, split at its lease points.
@@ -58,6 +62,30 @@ pub struct Field {
     pub span: Span,
 }
 
+/// `#[repr(u8)] enum Phase { New, Open = 4 }`: names for some values of a byte. One of them is zero.
+#[derive(Clone, Debug)]
+pub struct Enum {
+    /// Type name as the author wrote it: `Phase`.
+    pub name: String,
+    /// Doc comment, one entry a line.
+    pub docs: Vec<String>,
+    /// Variants in source order.
+    pub variants: Vec<Variant>,
+    /// Where the enum is named.
+    pub span: Span,
+}
+
+/// One variant of an [`Enum`].
+#[derive(Clone, Debug)]
+pub struct Variant {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: u8,
+    /// Doc comment, one entry a line.
+    pub docs: Vec<String>,
+}
+
 /// `#[state(key = …, slots = …, idle = "…")]`.
 #[derive(Clone, Debug)]
 pub struct State {
@@ -93,14 +121,35 @@ pub struct Table {
     pub docs: Vec<String>,
     /// How the key matches.
     pub matching: Match,
-    /// Type of the key.
-    pub key: Type,
-    /// Type of the value.
-    pub value: Type,
+    /// What is matched.
+    pub key: Shape,
+    /// What an entry gives.
+    pub value: Shape,
     /// Most entries.
     pub size: u32,
     /// Where the table is named.
     pub span: Span,
+}
+
+/// The key or the value of a table.
+#[derive(Clone, Debug)]
+pub enum Shape {
+    /// One word.
+    Word(Type),
+    /// A struct of the module, each field a word.
+    Record(Record),
+}
+
+impl Shape {
+    /// Name and type of each word; the only one of a [`Shape::Word`] is called `word`.
+    pub fn columns<'a>(&'a self, word: &'a str) -> Vec<(&'a str, Type)> {
+        match self {
+            Shape::Word(ty) => vec![(word, *ty)],
+            Shape::Record(record) => {
+                record.fields.iter().map(|field| (field.name.as_str(), field.ty)).collect()
+            }
+        }
+    }
 }
 
 /// A type that fits a switch register.
@@ -116,6 +165,8 @@ pub enum Type {
     Ipv6,
     /// `MacAddr`.
     Mac,
+    /// An enum, by index into [`App::enums`]: one byte.
+    Enum(usize),
 }
 
 impl Type {
@@ -127,6 +178,7 @@ impl Type {
             Type::Ipv4 => 32,
             Type::Ipv6 => 128,
             Type::Mac => 48,
+            Type::Enum(_) => 8,
         }
     }
 
@@ -223,10 +275,10 @@ pub enum StmtKind {
     Lookup {
         /// Index into [`App::tables`].
         table: usize,
-        /// The key.
-        key: Expr,
-        /// Where the value goes; zero on a miss.
-        into: LocalId,
+        /// One expression a column of the key.
+        key: Vec<Expr>,
+        /// Where each column of the value goes; zero on a miss.
+        into: Vec<LocalId>,
     },
     /// `if`.
     If {
@@ -264,6 +316,8 @@ pub enum Place {
 pub enum Verdict {
     /// By the IPv4 route table.
     Forward,
+    /// By the IPv4 route of this address, a [`Type::Ipv4`], instead of the destination's.
+    Via(Expr),
     /// Out of a port, [`Type::Uint`] of 16 bits.
     To(Expr),
     /// Back out of the port it came in by.
@@ -345,7 +399,7 @@ pub enum BinaryOp {
     OrElse,
 }
 
-/// A header of the packet: index into [`crate::packet::HEADERS`], which is in wire order.
+/// A header of the packet: index into [`App::headers`], which is in wire order.
 pub type HeaderId = usize;
 
 /// A field of a header.

@@ -12,6 +12,7 @@ pub mod dissector;
 pub mod entries;
 pub mod interpret;
 pub mod ir;
+pub mod operator;
 pub mod packet;
 pub mod schema;
 pub mod target;
@@ -47,7 +48,7 @@ pub fn parse_app(arguments: TokenStream, item: &syn::ItemMod) -> Result<ir::App,
 fn compile(module: &Module, diagnostics: &mut Diagnostics) -> Option<ir::App> {
     let item = module.handler.filter(|_| module.handler_fits)?;
     let checked = check::check(module, item, diagnostics);
-    let mut split = split::split(&checked.nodes, &module.tables, diagnostics);
+    let mut split = split::split(&checked.nodes, module, diagnostics);
     if !diagnostics.is_empty() {
         return None;
     }
@@ -60,6 +61,8 @@ fn compile(module: &Module, diagnostics: &mut Diagnostics) -> Option<ir::App> {
         docs: module.docs.clone(),
         key: module.key.clone()?,
         state: module.state.clone()?,
+        enums: module.aliases.enums.clone(),
+        headers: module.headers,
         tables: module.tables.clone(),
         handler: ir::Handler {
             name: item.sig.ident.to_string(),

@@ -1,5 +1,7 @@
 //! The schema of an app's state: what a store, or a tool that reads its records, has to know.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::ir::{App, Field, Record, Type};
@@ -50,6 +52,9 @@ struct Layout {
 struct FieldLayout {
     name: String,
     r#type: String,
+    /// Names of an enum's values.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    values: BTreeMap<u8, String>,
     offset: u16,
     bytes: u16,
     bits: u16,
@@ -60,8 +65,8 @@ struct FieldLayout {
 /// The schema as JSON. Offsets are in bytes from the start of the record; values are in network byte order, right
 /// aligned, surplus high bits zero. `drop_reasons` is in the order of the counters, from one.
 pub fn render(app: &App, source_path: &str) -> String {
-    let key = layout(&app.key);
-    let value = layout(&app.state.record);
+    let key = layout(app, &app.key);
+    let value = layout(app, &app.state.record);
     let schema = Schema {
         app: app.name.clone(),
         id: app.id,
@@ -92,12 +97,13 @@ pub(crate) fn json(value: &impl Serialize) -> String {
     text
 }
 
-fn layout(record: &Record) -> Layout {
+fn layout(app: &App, record: &Record) -> Layout {
     let mut offset = 0;
     let place = |field: &Field| {
         let layout = FieldLayout {
             name: field.name.clone(),
             r#type: type_name(field.ty),
+            values: values(app, field.ty),
             offset,
             bytes: field.ty.wire_bytes(),
             bits: field.ty.bits(),
@@ -119,5 +125,12 @@ pub(crate) fn type_name(ty: Type) -> String {
         Type::Ipv4 => "ipv4".to_owned(),
         Type::Ipv6 => "ipv6".to_owned(),
         Type::Mac => "mac".to_owned(),
+        Type::Enum(_) => "u8".to_owned(),
     }
+}
+
+/// The names of an enum's values; of other types there are none.
+pub(crate) fn values(app: &App, ty: Type) -> BTreeMap<u8, String> {
+    let Type::Enum(index) = ty else { return BTreeMap::new() };
+    app.enums[index].variants.iter().map(|variant| (variant.value, variant.name.clone())).collect()
 }

@@ -10,7 +10,8 @@ use proc_macro2::Span;
 use crate::codes;
 use crate::diagnostic::Diagnostics;
 use crate::ir::{LeasePoint, Mode, Place, Stmt, StmtKind, Table};
-use crate::packet::HEADERS;
+use crate::packet::Header;
+use crate::syntax::Module;
 use crate::tree::{Node, NodeKind};
 
 /// Most lease points: the point's number travels in the packet's metadata, and each carries a copy of what follows.
@@ -24,9 +25,9 @@ pub(crate) struct Split {
 }
 
 /// Splits; mistakes go to `diagnostics`.
-pub(crate) fn split(nodes: &[Node], tables: &[Table], diagnostics: &mut Diagnostics) -> Split {
-    check_writes(nodes, &mut Vec::new(), diagnostics);
-    check_lookups(nodes, tables, &mut BTreeMap::new(), diagnostics);
+pub(crate) fn split(nodes: &[Node], module: &Module, diagnostics: &mut Diagnostics) -> Split {
+    check_writes(nodes, module.headers, &mut Vec::new(), diagnostics);
+    check_lookups(nodes, &module.tables, &mut BTreeMap::new(), diagnostics);
     let mut splitter = Splitter { points: Vec::new(), diagnostics };
     let mut before = Vec::new();
     splitter.before(nodes, None, &mut before);
@@ -158,7 +159,7 @@ fn statement(kind: &NodeKind) -> StmtKind {
     match kind {
         NodeKind::Assign { place, value } => StmtKind::Assign { place: place.clone(), value: value.clone() },
         NodeKind::Lookup { table, key, into } => {
-            StmtKind::Lookup { table: *table, key: key.clone(), into: *into }
+            StmtKind::Lookup { table: *table, key: key.clone(), into: into.clone() }
         }
         NodeKind::Finish(verdict) => StmtKind::Finish(verdict.clone()),
         // Both callers take these themselves.
@@ -169,15 +170,20 @@ fn statement(kind: &NodeKind) -> StmtKind {
 }
 
 /// Header writes from which a path comes to a lease point. `written` is what the paths so far have written.
-fn check_writes(nodes: &[Node], written: &mut Vec<(Span, usize)>, diagnostics: &mut Diagnostics) -> bool {
+fn check_writes(
+    nodes: &[Node],
+    headers: &[Header],
+    written: &mut Vec<(Span, usize)>,
+    diagnostics: &mut Diagnostics,
+) -> bool {
     for node in nodes {
         match &node.kind {
             NodeKind::Assign { place: Place::Header(field), .. } => written.push((node.span, field.header)),
             NodeKind::If { then, otherwise, .. } => {
                 let (mut yes, mut no) = (written.clone(), written.clone());
                 let goes_on = [
-                    (check_writes(then, &mut yes, diagnostics), yes),
-                    (check_writes(otherwise, &mut no, diagnostics), no),
+                    (check_writes(then, headers, &mut yes, diagnostics), yes),
+                    (check_writes(otherwise, headers, &mut no, diagnostics), no),
                 ];
                 if !goes_on.iter().any(|(goes_on, _)| *goes_on) {
                     return false;
@@ -193,10 +199,11 @@ fn check_writes(nodes: &[Node], written: &mut Vec<(Span, usize)>, diagnostics: &
             }
             NodeKind::Lease { held, absent, mode, .. } => {
                 for (span, header) in written.drain(..) {
-                    early_write(span, header, node.span, diagnostics);
+                    early_write(span, &headers[header], node.span, diagnostics);
                 }
-                let held = check_writes(held, &mut Vec::new(), diagnostics);
-                let absent = check_writes(absent, &mut Vec::new(), diagnostics) && *mode == Mode::Find;
+                let held = check_writes(held, headers, &mut Vec::new(), diagnostics);
+                let absent =
+                    check_writes(absent, headers, &mut Vec::new(), diagnostics) && *mode == Mode::Find;
                 if !held && !absent {
                     return false;
                 }
@@ -208,14 +215,14 @@ fn check_writes(nodes: &[Node], written: &mut Vec<(Span, usize)>, diagnostics: &
     true
 }
 
-fn early_write(span: Span, header: usize, lease: Span, diagnostics: &mut Diagnostics) {
+fn early_write(span: Span, header: &Header, lease: Span, diagnostics: &mut Diagnostics) {
     diagnostics.report_at(
         codes::EARLY_WRITE,
         span,
         format!(
             "`{}` is written before the lease point in line {}: if the packet has to wait, the handler starts anew, \
              on a packet that must be as it came",
-            HEADERS[header].name,
+            header.name,
             lease.start().line
         ),
         "keep the value in a local and write the header after the lease",

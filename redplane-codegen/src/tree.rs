@@ -19,7 +19,7 @@ pub(crate) enum NodeKind {
     /// `place = value`.
     Assign { place: Place, value: Expr },
     /// `into = table.lookup(key)`.
-    Lookup { table: usize, key: Expr, into: LocalId },
+    Lookup { table: usize, key: Vec<Expr>, into: Vec<LocalId> },
     /// `if`.
     If { condition: Expr, then: Vec<Node>, otherwise: Vec<Node> },
     /// A lease point: `held` runs with the state, `absent` (of `find`) without; both may fall through.

@@ -4,14 +4,32 @@ use std::collections::BTreeMap;
 
 use crate::codes;
 use crate::diagnostic::Diagnostics;
-use crate::ir::Type;
+use crate::ir::{Enum, Type};
 use crate::words;
 
 /// Widest unsigned integer: the widest word that a register, and Rust's `arbitrary-int` in one word, holds.
 pub(crate) const UINT_BITS_MAX: u16 = 64;
 
-/// `type` items of the module that are not tables, by name.
-pub(crate) type Aliases<'a> = BTreeMap<String, &'a syn::Type>;
+/// Names of the module that stand for types: `type` items that are not tables, and enums.
+#[derive(Debug, Default)]
+pub(crate) struct Aliases<'a> {
+    pub(crate) types: BTreeMap<String, &'a syn::Type>,
+    pub(crate) enums: Vec<Enum>,
+    /// Enums that a switch cannot store, each with what keeps it from that.
+    pub(crate) odd_enums: BTreeMap<String, &'static str>,
+}
+
+impl Aliases<'_> {
+    /// The enum of this name.
+    pub(crate) fn enumeration(&self, name: &str) -> Option<usize> {
+        self.enums.iter().position(|known| known.name == name)
+    }
+
+    /// Whether the name stands for a type here, even for one that cannot be stored.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        self.types.contains_key(name) || self.enumeration(name).is_some() || self.odd_enums.contains_key(name)
+    }
+}
 
 /// A type alias may name another, but not endlessly.
 const ALIAS_DEPTH_MAX: usize = 8;
@@ -29,7 +47,14 @@ pub(crate) fn read(
         if let Some(found) = named(&name) {
             return Some(found);
         }
-        let Some(alias) = aliases.get(&name) else { break };
+        if let Some(index) = aliases.enumeration(&name) {
+            return Some(Type::Enum(index));
+        }
+        if let Some(why) = aliases.odd_enums.get(&name) {
+            odd_enum(ty, &name, why, diagnostics);
+            return None;
+        }
+        let Some(alias) = aliases.types.get(&name) else { break };
         ty = alias;
     }
     explain(ty, what, diagnostics);
@@ -48,13 +73,14 @@ pub(crate) fn named(name: &str) -> Option<Type> {
 }
 
 /// How the author writes the type.
-pub(crate) fn display(ty: Type) -> String {
+pub(crate) fn display(ty: Type, enums: &[Enum]) -> String {
     match ty {
         Type::Bool => "bool".into(),
         Type::Uint(width) => format!("u{width}"),
         Type::Ipv4 => "Ipv4Addr".into(),
         Type::Ipv6 => "Ipv6Addr".into(),
         Type::Mac => "MacAddr".into(),
+        Type::Enum(index) => enums.get(index).map_or_else(|| "enum".into(), |known| known.name.clone()),
     }
 }
 
@@ -84,6 +110,15 @@ fn uint_width(name: &str) -> Option<u16> {
 
 fn is_signed(name: &str) -> bool {
     name.strip_prefix('i').is_some_and(|rest| rest == "size" || rest.parse::<u16>().is_ok())
+}
+
+fn odd_enum(ty: &syn::Type, name: &str, why: &str, diagnostics: &mut Diagnostics) {
+    diagnostics.report(
+        codes::ENUM_SHAPE,
+        ty,
+        format!("the enum `{name}` has no fixed byte for each variant: {why}"),
+        format!("write `#[repr(u8)] pub enum {name} {{ First, Second }}`: the first one is zero"),
+    );
 }
 
 fn explain(ty: &syn::Type, what: &str, diagnostics: &mut Diagnostics) {

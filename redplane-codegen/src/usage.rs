@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::ir::{Expr, ExprKind, HeaderField, HeaderId, Local, LocalId, Place, Stmt, StmtKind, Verdict};
+use crate::ir::{
+    Expr, ExprKind, Handler, HeaderField, HeaderId, Local, LocalId, Place, Stmt, StmtKind, Type, Verdict,
+};
 use crate::split::Split;
 
 /// What all statements together use.
@@ -24,6 +26,56 @@ pub(crate) fn usage(split: &Split) -> Usage {
     }
     usage.headers.extend(usage.reads.iter().chain(&usage.writes).map(|field| field.header));
     usage
+}
+
+/// Whether some statement reads the local.
+pub(crate) fn is_read(handler: &Handler, local: LocalId) -> bool {
+    fn block_reads(block: &[Stmt], local: LocalId) -> bool {
+        block.iter().any(|statement| {
+            let mut read = BTreeSet::new();
+            statement_exprs(&statement.kind, &mut |expr| read_locals(expr, &mut read));
+            let within = match &statement.kind {
+                StmtKind::If { then, otherwise, .. } => {
+                    block_reads(then, local) || block_reads(otherwise, local)
+                }
+                _ => false,
+            };
+            within || read.contains(&local)
+        })
+    }
+    let rests = handler.points.iter().flat_map(|point| [&point.rest, &point.absent]);
+    std::iter::once(&handler.before).chain(rests).any(|block| block_reads(block, local))
+}
+
+/// The values of enums that the handler names, each with the enum.
+pub(crate) fn variants(handler: &Handler) -> BTreeSet<(usize, u128)> {
+    fn in_expr(expr: &Expr, found: &mut BTreeSet<(usize, u128)>) {
+        match (&expr.kind, expr.ty) {
+            (ExprKind::Const(value), Type::Enum(index)) => {
+                found.insert((index, *value));
+            }
+            (ExprKind::Not(inner) | ExprKind::Cast(inner), _) => in_expr(inner, found),
+            (ExprKind::Binary(_, left, right), _) => {
+                in_expr(left, found);
+                in_expr(right, found);
+            }
+            _ => {}
+        }
+    }
+    fn in_block(block: &[Stmt], found: &mut BTreeSet<(usize, u128)>) {
+        for statement in block {
+            statement_exprs(&statement.kind, &mut |expr| in_expr(expr, found));
+            if let StmtKind::If { then, otherwise, .. } = &statement.kind {
+                in_block(then, found);
+                in_block(otherwise, found);
+            }
+        }
+    }
+    let mut found = BTreeSet::new();
+    in_block(&handler.before, &mut found);
+    let rests = handler.points.iter().flat_map(|point| [&point.rest, &point.absent]);
+    rests.for_each(|block| in_block(block, &mut found));
+    found
 }
 
 /// Marks the locals that are read after a lease point before they are set again there.
@@ -95,10 +147,10 @@ impl Usage {
 fn statement_exprs(kind: &StmtKind, f: &mut impl FnMut(&Expr)) {
     match kind {
         StmtKind::Assign { value, .. } => f(value),
-        StmtKind::Lookup { key, .. } => f(key),
+        StmtKind::Lookup { key, .. } => key.iter().for_each(f),
         StmtKind::If { condition, .. } => f(condition),
         StmtKind::Reach { key, .. } => key.iter().for_each(f),
-        StmtKind::Finish(Verdict::To(port)) => f(port),
+        StmtKind::Finish(Verdict::To(word) | Verdict::Via(word)) => f(word),
         StmtKind::Finish(_) => {}
     }
 }
@@ -108,9 +160,10 @@ fn live_in(block: &[Stmt], live_out: &BTreeSet<LocalId>) -> BTreeSet<LocalId> {
     let mut live = live_out.clone();
     for statement in block.iter().rev() {
         match &statement.kind {
-            StmtKind::Assign { place: Place::Local(id), .. } | StmtKind::Lookup { into: id, .. } => {
+            StmtKind::Assign { place: Place::Local(id), .. } => {
                 live.remove(id);
             }
+            StmtKind::Lookup { into, .. } => live.retain(|id| !into.contains(id)),
             StmtKind::If { then, otherwise, .. } => {
                 let mut both = live_in(then, &live);
                 both.extend(live_in(otherwise, &live));
@@ -148,8 +201,8 @@ fn each_local(block: &mut [Stmt], f: &mut impl FnMut(&mut LocalId)) {
                 each_in_expr(value, f);
             }
             StmtKind::Lookup { key, into, .. } => {
-                each_in_expr(key, f);
-                f(into);
+                key.iter_mut().for_each(|expr| each_in_expr(expr, f));
+                into.iter_mut().for_each(&mut *f);
             }
             StmtKind::If { condition, then, otherwise } => {
                 each_in_expr(condition, f);
@@ -157,7 +210,7 @@ fn each_local(block: &mut [Stmt], f: &mut impl FnMut(&mut LocalId)) {
                 each_local(otherwise, f);
             }
             StmtKind::Reach { key, .. } => key.iter_mut().for_each(|expr| each_in_expr(expr, f)),
-            StmtKind::Finish(Verdict::To(port)) => each_in_expr(port, f),
+            StmtKind::Finish(Verdict::To(word) | Verdict::Via(word)) => each_in_expr(word, f),
             StmtKind::Finish(_) => {}
         }
     }

@@ -30,9 +30,60 @@ pub const CASES: &[(Case, Run)] = &[
     ),
     (
         Case {
+            name: "firewall",
+            source: "apps/src/firewall.rs",
+            tables: r#"{
+                "inside": {"1": true, "3": false},
+                "blocked": [
+                    {"inside": "10.0.0.1", "value": false},
+                    {"outside_port": 53, "protocol": 17, "value": true},
+                    {"inside": "10.0.0.0/15", "inside_port": "0x400/0xfc00", "protocol": 6, "value": true}
+                ],
+                "published": [
+                    {"outside": "198.51.100.7", "protocol": "0x10/0x10", "value": false},
+                    {"inside": "10.0.2.0/23", "inside_port": 443, "value": true},
+                    {"inside_port": "0x1/0x3", "protocol": 6, "value": true},
+                    {"inside": "10.0.0.1", "protocol": 1, "value": true}
+                ]
+            }"#,
+        },
+        run::<apps::firewall::App>,
+    ),
+    (
+        Case {
+            name: "load_balancer",
+            source: "apps/src/load_balancer.rs",
+            tables: r#"{
+                "services": [
+                    {"addr": "203.0.113.1", "port": 443, "protocol": 6, "value": true},
+                    {"addr": "203.0.113.1", "port": 1111, "protocol": 6, "value": true},
+                    {"addr": "203.0.113.1", "port": 53, "protocol": 17, "value": true},
+                    {"addr": "198.51.100.9", "port": 2222, "protocol": 17, "value": false}
+                ],
+                "fronts": [
+                    {"addr": "10.0.0.1", "port": 1111, "protocol": 6,
+                        "value": {"addr": "203.0.113.1", "port": 443, "protocol": 6}},
+                    {"addr": "10.0.0.2", "port": 53, "protocol": 17,
+                        "value": {"addr": "203.0.113.1", "port": 53, "protocol": 17}},
+                    {"addr": "10.0.0.2", "port": 2222, "protocol": 17,
+                        "value": {"addr": "203.0.113.1", "port": 0, "protocol": 17}}
+                ]
+            }"#,
+        },
+        run::<apps::load_balancer::App>,
+    ),
+    (
+        Case {
             name: "puzzle",
             source: "apps/tests/agreement/puzzle_app.rs",
-            tables: r#"{"class": {"10.0.0.1": 1, "10.0.0.0/16": 4, "203.0.113.1": 3, "198.51.100.0/24": 9}}"#,
+            tables: r#"{
+                "class": {"10.0.0.1": 1, "10.0.0.0/16": 4, "203.0.113.1": 3, "198.51.100.0/24": 9},
+                "next": [
+                    {"mood": "Wary", "part": "0x1/0x1", "value": {"mood": "Angry", "part": 3}},
+                    {"mood": "Calm", "value": {"mood": "Wary", "part": 200}},
+                    {"part": "0x80/0x80", "value": {"mood": "Calm", "part": 5}}
+                ]
+            }"#,
         },
         run::<samples::puzzle::App>,
     ),

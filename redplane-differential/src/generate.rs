@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use redplane_codegen::interpret::branches;
-use redplane_codegen::ir::{App, BinaryOp, Expr, ExprKind, Stmt, StmtKind, Type};
+use redplane_codegen::ir::{App, BinaryOp, Enum, Expr, ExprKind, Stmt, StmtKind, Type};
 use redplane_codegen::packet::{HEADERS, header};
 use redplane_sdk::checksum::checksum;
 use redplane_sdk::net::Random;
@@ -14,6 +14,9 @@ use crate::values;
 
 /// Ports of TCP and UDP that flows use, few enough to meet again.
 const PORTS: [u16; 5] = [1111, 2222, 40_000, 53, 443];
+
+/// Locals that are followed one after the other to where a value comes from.
+const LOCALS_MAX: usize = 4;
 
 /// Longest payload of a usual packet, in bytes.
 const PAYLOAD_MAX: u64 = 80;
@@ -29,6 +32,8 @@ pub struct Pool {
     constants: BTreeMap<(usize, usize), Vec<u128>>,
     /// All of the handler's constants, by width.
     by_width: BTreeMap<u16, Vec<u128>>,
+    /// Values of each enum.
+    enums: Vec<Vec<u128>>,
     /// An IPv4 packet of this many bytes is the largest that the store takes in a message.
     pub brink: usize,
 }
@@ -36,8 +41,10 @@ pub struct Pool {
 impl Pool {
     /// The pool of an app: these addresses, the likely ones more often, and what its handler compares with.
     pub fn new(app: &App, likely: Vec<u32>, addresses: Vec<u32>, brink: usize) -> Self {
-        let mut pool =
-            Pool { likely, addresses, constants: BTreeMap::new(), by_width: BTreeMap::new(), brink };
+        let values = |all: &Enum| all.variants.iter().map(|variant| variant.value.into()).collect();
+        let enums = app.enums.iter().map(values).collect();
+        let (constants, by_width) = (BTreeMap::new(), BTreeMap::new());
+        let mut pool = Pool { likely, addresses, constants, by_width, enums, brink };
         // What a local was set from: a comparison with it is one with the field.
         let mut sources: BTreeMap<usize, Vec<Expr>> = BTreeMap::new();
         let handler = &app.handler;
@@ -47,15 +54,21 @@ impl Pool {
         }
         for stmt in branches(app) {
             if let StmtKind::If { condition, .. } = &stmt.kind {
-                pool.learn(condition, &sources);
+                pool.learn(condition, &sources, 0);
             }
         }
         pool
     }
 
-    fn learn(&mut self, condition: &Expr, sources: &BTreeMap<usize, Vec<Expr>>) {
+    /// Through [`LOCALS_MAX`] locals at most.
+    fn learn(&mut self, condition: &Expr, sources: &BTreeMap<usize, Vec<Expr>>, depth: usize) {
         match &condition.kind {
-            ExprKind::Not(inner) | ExprKind::Cast(inner) => self.learn(inner, sources),
+            ExprKind::Not(inner) | ExprKind::Cast(inner) => self.learn(inner, sources, depth),
+            ExprKind::Local(local) if depth < LOCALS_MAX => {
+                for source in sources.get(local).into_iter().flatten() {
+                    self.learn(source, sources, depth + 1);
+                }
+            }
             ExprKind::Binary(op, left, right) => {
                 let compares = !matches!(op, BinaryOp::AndAlso | BinaryOp::OrElse);
                 for (side, other) in [(left, right), (right, left)] {
@@ -69,7 +82,7 @@ impl Pool {
                             self.constants.entry(field).or_default().extend(near);
                         }
                     }
-                    self.learn(side, sources);
+                    self.learn(side, sources, depth);
                 }
             }
             _ => {}
@@ -82,6 +95,7 @@ impl Pool {
         let mask = u128::MAX >> (128 - ty.bits());
         match ty {
             Type::Ipv4 if random.chance(0.9) => self.address(random).into(),
+            Type::Enum(index) => pick(random, &self.enums[index]),
             Type::Uint(16) if random.chance(0.8) => pick(random, &PORTS).into(),
             _ if random.chance(0.3) => u128::from(random.below(4)) & mask,
             _ => match self.by_width.get(&ty.bits()) {
@@ -286,7 +300,7 @@ fn collect_sources(block: &[Stmt], sources: &mut BTreeMap<usize, Vec<Expr>>) {
     }
 }
 
-/// The header fields in an expression; through this many locals at most.
+/// The header fields in an expression; through [`LOCALS_MAX`] locals at most.
 fn collect_fields(
     expr: &Expr,
     sources: &BTreeMap<usize, Vec<Expr>>,
@@ -295,7 +309,7 @@ fn collect_fields(
 ) {
     match &expr.kind {
         ExprKind::Header(at) => fields.push((at.header, at.field)),
-        ExprKind::Local(local) if depth < 4 => {
+        ExprKind::Local(local) if depth < LOCALS_MAX => {
             for source in sources.get(local).into_iter().flatten() {
                 collect_fields(source, sources, fields, depth + 1);
             }

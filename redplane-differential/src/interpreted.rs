@@ -2,9 +2,10 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use redplane_codegen::interpret::{Machine, Outcome, branches};
+use redplane_codegen::interpret::{Lookup, Machine, Outcome, branches};
 use redplane_codegen::ir::{self, Match, Mode, Stmt};
 use redplane_sdk::packet::Packet;
 use redplane_sdk::protocol::create::{Creation, Refusal};
@@ -18,19 +19,30 @@ use crate::values;
 pub struct Rows {
     /// How they match.
     pub matching: Match,
-    /// Bits of the key.
-    pub bits: u16,
-    /// Key, its leading bits that count, and value.
-    pub rows: Vec<(u128, u16, u128)>,
+    /// What a miss gives: a zero a column of the value.
+    pub miss: Vec<u128>,
+    /// The rows, in the operator's order.
+    pub rows: Vec<Row>,
+}
+
+/// One row of a table.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Value and mask of each column of the key.
+    pub key: Vec<(u128, u128)>,
+    /// Each column of the value.
+    pub value: Vec<u128>,
 }
 
 impl Rows {
-    fn lookup(&self, key: u128) -> u128 {
-        let matches = |(prefix, length, _): &&(u128, u16, u128)| {
-            let host = u32::from(self.bits - length);
-            (key ^ prefix).checked_shr(host).unwrap_or(0) == 0
+    fn lookup(&self, key: &[u128]) -> Vec<u128> {
+        let matches = |row: &&Row| row.key.iter().zip(key).all(|((value, mask), word)| word & mask == *value);
+        let mut matching = self.rows.iter().filter(matches);
+        let found = match self.matching {
+            Match::Exact | Match::Ternary => matching.next(),
+            Match::Lpm => matching.max_by_key(|row| row.key[0].1),
         };
-        self.rows.iter().filter(matches).max_by_key(|row| row.1).map_or(0, |row| row.2)
+        found.map_or_else(|| self.miss.clone(), |row| row.value.clone())
     }
 }
 
@@ -110,7 +122,7 @@ impl<A: App> App for Interpreted<A> {
             let mut program = program.borrow_mut();
             let program = program.as_mut().expect("a program is installed before a switch runs it");
             let tables = &program.tables;
-            let lookup = |table: usize, key: u128| tables[table].lookup(key);
+            let lookup = |table: usize, key: &[u128]| tables[table].lookup(key);
             let mut machine = Machine::new(program.app, values::headers(packet), ingress_port);
             let handled = run::<A>(&mut machine, program.app, state, &lookup, &mut program.slots);
             for branch in &machine.branches {
@@ -137,7 +149,7 @@ fn run<A: App>(
     machine: &mut Machine<'_>,
     app: &ir::App,
     mut state: StateHandle<'_, A::Key, A::State>,
-    lookup: &dyn Fn(usize, u128) -> u128,
+    lookup: Lookup<'_>,
     slots: &mut Vec<u32>,
 ) -> Handled {
     let outcome = match machine.before(lookup) {
@@ -164,6 +176,7 @@ fn run<A: App>(
     };
     Ok(match outcome {
         Outcome::Forward => Verdict::Forward,
+        Outcome::Via(address) => Verdict::Via(Ipv4Addr::from_bits(address)),
         Outcome::To(port) => Verdict::To(port),
         Outcome::Reply => Verdict::Reply,
         Outcome::Recirculate => Verdict::Recirculate,

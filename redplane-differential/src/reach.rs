@@ -122,7 +122,7 @@ impl<'a> Search<'a> {
         for (index, stmt) in first.iter().enumerate() {
             match &stmt.kind {
                 StmtKind::Assign { place, value } => known.assign(place, value),
-                StmtKind::Lookup { into, .. } => known.forget_local(*into),
+                StmtKind::Lookup { into, .. } => into.iter().for_each(|local| known.forget_local(*local)),
                 StmtKind::Finish(_) => {
                     self.paths += 1;
                     return;
@@ -252,6 +252,15 @@ impl Known {
             | (ExprKind::Binary(BinaryOp::OrElse, left, right), false) => {
                 self.assume(left, value);
                 self.assume(right, value);
+            }
+            (ExprKind::Binary(BinaryOp::AndAlso, left, right), false)
+            | (ExprKind::Binary(BinaryOp::OrElse, left, right), true) => {
+                // One side is known not to be why.
+                for (side, other) in [(left, right), (right, left)] {
+                    if self.eval(side) == Some(u128::from(!value)) {
+                        self.assume(other, value);
+                    }
+                }
             }
             (ExprKind::Binary(BinaryOp::Eq, left, right), true)
             | (ExprKind::Binary(BinaryOp::Ne, left, right), false) => {

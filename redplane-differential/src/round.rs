@@ -239,11 +239,10 @@ fn colliding<A: App>(pool: &Pool, random: &mut Random) -> Vec<Vec<u8>> {
     let mut colliding = Vec::new();
     for _ in 0..COLLISION_TRIES {
         let mut frame = pool.frame(random);
-        // Any port, not one of the few: there must be many keys.
-        for at in [34, 36] {
-            if let Some(port) = frame.get_mut(at..at + 2) {
-                port.copy_from_slice(&(random.next_u64() as u16).to_be_bytes());
-            }
+        // Any port, not one of the few: there must be many keys. The other one stays: a table may have it.
+        let at = pick(random, &[34, 36]);
+        if let Some(port) = frame.get_mut(at..at + 2) {
+            port.copy_from_slice(&(random.next_u64() as u16).to_be_bytes());
         }
         let Ok(packet) = Packet::parse(&frame) else { continue };
         let Some(slot) = interpreted::reached_slot::<A>(&packet, 1) else { continue };

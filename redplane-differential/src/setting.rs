@@ -5,18 +5,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use redplane_bmv2::{Operator, TableValue};
-use redplane_codegen::build;
-use redplane_codegen::ir::{self, Match, Type};
+use redplane_bmv2::Operator;
+use redplane_codegen::ir::{self, Type};
+use redplane_codegen::packet::HEADERS;
+use redplane_codegen::{build, operator};
 use redplane_sdk::App;
 use redplane_sdk::packet::MacAddr;
 use redplane_sdk::pipeline::{NextHop, Route, StorePath, SwitchConfig};
 use redplane_sdk::protocol::wire::UDP_PORT;
 use redplane_sdk::protocol::{Lease, SwitchIdentity};
+use serde_json::Value;
 
 use crate::cases::Case;
 use crate::generate::Pool;
-use crate::interpreted::Rows;
+use crate::interpreted::{Row, Rows};
 use crate::round::STORE_PORT;
 use crate::store::Store;
 use crate::subject::register_names;
@@ -68,7 +70,12 @@ impl<A: App> Setting<A> {
         let config = config()?;
         let mut operator = Operator::of_switch(&config, config.lease.ticks());
         operator.tables = serde_json::from_str(case.tables)?;
-        let rows = app.tables.iter().map(|table| rows(table, &operator)).collect::<Result<Vec<_>, _>>()?;
+        ensure!(app.headers.len() == HEADERS.len(), "{}: own headers are not compared", app.name);
+        let given = operator::rows(app, &serde_json::from_str(case.tables)?)?;
+        let rows = |table: &ir::Table| {
+            rows(table, given.get(&format!("tables.{}", table.handle)).map_or(&[], Vec::as_slice))
+        };
+        let rows = app.tables.iter().map(rows).collect::<Result<Vec<_>, _>>()?;
         let addresses = addresses(app, &rows, &config);
         let message = 28 + 30 + usize::from(wire_bytes(&app.key) + wire_bytes(&app.state.record));
         let pool = Pool::new(app, likely(app, &rows), addresses, usize::from(STORE_MTU) - message - 20);
@@ -127,50 +134,79 @@ fn config() -> anyhow::Result<SwitchConfig> {
 }
 
 /// The rows of a table, read apart from both switches' own reading.
-fn rows(table: &ir::Table, operator: &Operator) -> anyhow::Result<Rows> {
-    let bits = table.key.bits();
+fn rows(table: &ir::Table, given: &[operator::Row]) -> anyhow::Result<Rows> {
     let mut rows = Vec::new();
-    for (key, value) in operator.tables.get(&table.handle).into_iter().flatten() {
-        let (key, length) = match key.split_once('/') {
-            Some((key, length)) => (key, length.parse()?),
-            None => (key.as_str(), bits),
+    for given in given {
+        let cell = |part: &str, shape: &ir::Shape, column: &str| {
+            let role = match shape {
+                ir::Shape::Word(_) => format!("entry.{part}"),
+                ir::Shape::Record(_) => format!("entry.{part}.{column}"),
+            };
+            given.get(&role).with_context(|| format!("{}: no {role}", table.name))
         };
-        let value = match value {
-            TableValue::Bool(value) => u128::from(*value),
-            TableValue::Number(value) => u128::from(*value),
-            TableValue::Text(text) => number(text)?,
-        };
-        rows.push((number(key)?, length, value));
+        let key = table.key.columns("key").into_iter();
+        let key = key.map(|(column, ty)| pattern(cell("key", &table.key, column)?, ty));
+        let value = table.value.columns("value").into_iter();
+        let value = value.map(|(column, _)| number(cell("value", &table.value, column)?));
+        rows.push(Row {
+            key: key.collect::<anyhow::Result<_>>()?,
+            value: value.collect::<anyhow::Result<_>>()?,
+        });
     }
-    ensure!(table.matching != Match::Ternary, "{}: ternary tables are not compared", table.name);
-    Ok(Rows { matching: table.matching, bits, rows })
+    let miss = vec![0; table.value.columns("value").len()];
+    Ok(Rows { matching: table.matching, miss, rows })
 }
 
-fn number(text: &str) -> anyhow::Result<u128> {
-    redplane_bmv2::number(text).with_context(|| format!("`{text}` is no number or address"))
+/// Value and mask of a column.
+fn pattern(cell: &Value, ty: Type) -> anyhow::Result<(u128, u128)> {
+    let all = u128::MAX >> (128 - ty.bits());
+    if let Some([value, mask]) = cell.as_array().map(Vec::as_slice) {
+        return Ok((number(value)?, number(mask)?));
+    }
+    match cell.as_str().and_then(|text| text.split_once('/')) {
+        Some((address, length)) => {
+            let host = all.checked_shr(length.parse()?).unwrap_or(0);
+            Ok((number(&Value::from(address))?, all & !host))
+        }
+        None => Ok((number(cell)?, all)),
+    }
+}
+
+fn number(cell: &Value) -> anyhow::Result<u128> {
+    let number = match cell {
+        Value::String(text) => redplane_bmv2::number(text),
+        cell => cell.as_u64().map(u128::from),
+    };
+    number.with_context(|| format!("`{cell}` is no number or address"))
+}
+
+/// IPv4 addresses that a table has a row for: value and mask.
+fn prefixes<'a>(app: &'a ir::App, rows: &'a [Rows]) -> impl Iterator<Item = (u32, u32, &'a Row)> {
+    app.tables.iter().zip(rows).flat_map(|(table, rows)| {
+        let columns = table.key.columns("key").into_iter().enumerate();
+        let columns = columns.filter(|(_, (_, ty))| *ty == Type::Ipv4).map(|(column, _)| column);
+        columns.flat_map(|column| {
+            let cell = move |row: &'a Row| (row.key[column].0 as u32, row.key[column].1 as u32, row);
+            rows.rows.iter().map(cell).filter(|(_, mask, _)| *mask != 0)
+        })
+    })
 }
 
 /// Two addresses of each prefix that a table says something of: most flows shall come about.
 fn likely(app: &ir::App, rows: &[Rows]) -> Vec<u32> {
-    let tables = app.tables.iter().zip(rows).filter(|(table, _)| table.key == Type::Ipv4);
-    let rows = tables.flat_map(|(_, rows)| &rows.rows).filter(|row| row.2 != 0);
-    rows.flat_map(|(key, length, _)| {
-        let host = u32::MAX.checked_shr((*length).into()).unwrap_or(0);
-        [*key as u32 | (host & 1), *key as u32 | (host & 0x0203)]
-    })
-    .collect()
+    let prefixes = prefixes(app, rows).filter(|(.., row)| row.value.iter().any(|word| *word != 0));
+    prefixes.flat_map(|(value, mask, _)| [value | (!mask & 1), value | (!mask & 0x0203)]).collect()
 }
 
 /// Addresses that make a difference: at the ends of each prefix and beside it, in each table and route, and some that are
 /// nowhere.
 fn addresses(app: &ir::App, rows: &[Rows], config: &SwitchConfig) -> Vec<u32> {
-    let tables = app.tables.iter().zip(rows).filter(|(table, _)| table.key == Type::Ipv4);
-    let prefixes =
-        tables.flat_map(|(_, rows)| rows.rows.iter().map(|(key, length, _)| (*key as u32, *length)));
-    let routes = config.routes.iter().map(|route| (route.prefix.to_bits(), u16::from(route.length)));
+    let host = |length: u8| u32::MAX.checked_shr(length.into()).unwrap_or(0);
+    let routes = config.routes.iter().map(|route| (route.prefix.to_bits(), !host(route.length)));
+    let prefixes = prefixes(app, rows).map(|(value, mask, _)| (value, mask));
     let mut addresses = Vec::new();
-    for (prefix, length) in prefixes.chain(routes) {
-        let last = prefix | u32::MAX.checked_shr(length.into()).unwrap_or(0);
+    for (prefix, mask) in prefixes.chain(routes) {
+        let last = prefix | !mask;
         addresses.extend([prefix | (last & 0x0000_0001), prefix | (last & 0x0000_0203), last]);
         addresses.push(if prefix == 0 { 1 } else { last.wrapping_add(1) });
     }

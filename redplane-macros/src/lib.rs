@@ -29,6 +29,10 @@ role! {
     table;
     /// Inside an app: what the operator tells `on_create`.
     config;
+    /// Inside an app: a header of its own.
+    header;
+    /// Inside an app: the packet with its own headers.
+    packet;
     /// Inside an app: the packet handler.
     handler;
     /// Inside an app: chooses the state of a new key.

@@ -66,7 +66,9 @@
 //! truncates between all integers, odd widths and `bool`; a literal keeps its plain `as`).
 
 use std::fmt::Debug;
+use std::net::Ipv4Addr;
 use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use redplane_protocol::create::{Creation, Creator, Refusal, TypedCreator};
@@ -112,6 +114,11 @@ pub trait App: Sized + 'static {
         ingress_port: u16,
     ) -> Handled;
 
+    /// Bytes of the app's own headers among those that follow the standard ones; `None` if they end within a header.
+    fn own_headers(_packet: &Packet, _bytes: &[u8]) -> Option<usize> {
+        Some(0)
+    }
+
     /// Makes the state of a new key. The store runs it.
     ///
     /// # Errors
@@ -129,6 +136,21 @@ pub fn creator<A: App>(config: A::Config) -> Box<dyn Creator> {
         schema::<A>(),
         A::IDLE,
         move |key: &A::Key, records: &mut Creation<'_, _, _>| A::create(key, records, &config),
+    ))
+}
+
+/// [`creator`] with a configuration that the operator may change while the store runs: what is made from then on is made
+/// by the new one, what is there stays.
+///
+/// # Panics
+/// When it makes something after a thread has panicked that held the lock.
+pub fn live_creator<A: App>(config: Arc<RwLock<A::Config>>) -> Box<dyn Creator> {
+    Box::new(TypedCreator::new(
+        schema::<A>(),
+        A::IDLE,
+        move |key: &A::Key, records: &mut Creation<'_, _, _>| {
+            A::create(key, records, &config.read().expect("nobody panics while changing a configuration"))
+        },
     ))
 }
 
@@ -150,6 +172,8 @@ pub type Handled = Result<Verdict, Suspend>;
 pub enum Verdict {
     /// By the IPv4 route table: TTL less one, both MAC addresses rewritten.
     Forward,
+    /// As [`Verdict::Forward`], by the route of this address instead of the destination's.
+    Via(Ipv4Addr),
     /// Out of this port, as it is.
     To(u16),
     /// Back out of the port that it came in by, MAC addresses swapped.

@@ -221,6 +221,51 @@ macro_rules! impl_fixed {
     };
 }
 
+/// Implements [`Field`] and what operators' files need for an enum of one byte. The variant that is zero comes first; a
+/// byte that is no variant reads as that one.
+#[macro_export]
+macro_rules! impl_enum {
+    ($name:ident { $zero:ident $(, $other:ident)* $(,)? }) => {
+        impl $crate::Field for $name {
+            const WIDTH: usize = 8;
+
+            #[inline(always)]
+            fn read_at(bytes: &[u8], at: usize) -> Self {
+                match <u8 as $crate::Field>::read_at(bytes, at) {
+                    $(raw if raw == $name::$other as u8 => $name::$other,)*
+                    _ => $name::$zero,
+                }
+            }
+
+            #[inline(always)]
+            fn write_at(self, bytes: &mut [u8], at: usize) {
+                <u8 as $crate::Field>::write_at(self as u8, bytes, at);
+            }
+        }
+
+        impl $crate::table::TableKey for $name {
+            fn from_text(text: &str) -> Option<Self> {
+                match text {
+                    stringify!($zero) => Some($name::$zero),
+                    $(stringify!($other) => Some($name::$other),)*
+                    _ => None,
+                }
+            }
+        }
+
+        impl<'de> $crate::serde::Deserialize<'de> for $name {
+            fn deserialize<D: $crate::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <String as $crate::serde::Deserialize>::deserialize(deserializer)?;
+                let error = || $crate::serde::de::Error::unknown_variant(
+                    &text,
+                    &[stringify!($zero) $(, stringify!($other))*],
+                );
+                <$name as $crate::table::TableKey>::from_text(&text).ok_or_else(error)
+            }
+        }
+    };
+}
+
 #[cfg(test)]
 mod tests {
     use arbitrary_int::{u4, u13, u20, u48};

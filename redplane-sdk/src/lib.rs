@@ -8,6 +8,7 @@
 pub mod app;
 pub mod checksum;
 pub mod field;
+mod idle;
 pub mod net;
 pub mod ops;
 pub mod packet;
@@ -17,7 +18,8 @@ pub mod table;
 
 pub use app::{App, Handled, StateHandle, StateRef, Suspend, Verdict};
 pub use field::{Bits, Field};
-pub use redplane_macros::{app, config, handler, key, on_create, state, table};
+pub use idle::idle_of;
+pub use redplane_macros::{app, config, handler, header, key, on_create, packet, state, table};
 pub use redplane_protocol as protocol;
 #[doc(hidden)]
 pub use serde;

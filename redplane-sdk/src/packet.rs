@@ -63,6 +63,23 @@ pub struct Packet {
     pub inner_icmp: Option<Icmp>,
     network_at: u8,
     header_len: u8,
+    own: Own,
+}
+
+/// Most bytes of an app's own headers in one packet.
+pub const OWN_MAX: usize = 64;
+
+/// The bytes of an app's own headers, which follow the standard ones; zero behind them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Own {
+    bytes: [u8; OWN_MAX],
+    len: u8,
+}
+
+impl Default for Own {
+    fn default() -> Self {
+        Own { bytes: [0; OWN_MAX], len: 0 }
+    }
 }
 
 /// A frame is not a packet that the switch takes in. Offsets and lengths are in bytes.
@@ -138,6 +155,19 @@ impl Packet {
     /// # Errors
     /// [`ParseError`], the first in this order; each has its drop reason.
     pub fn parse(frame: &[u8]) -> Result<Packet, ParseError> {
+        Packet::parse_with(frame, |_, _| Some(0))
+    }
+
+    /// [`Packet::parse`] for an app with headers of its own: `own` says how long they are together in the bytes that
+    /// follow the standard ones, or that they end within one.
+    ///
+    /// # Errors
+    /// [`ParseError`].
+    #[inline]
+    pub fn parse_with(
+        frame: &[u8],
+        own: impl FnOnce(&Packet, &[u8]) -> Option<usize>,
+    ) -> Result<Packet, ParseError> {
         let mut cursor = Cursor { frame, at: 0 };
         let mut packet = Packet { ethernet: Ethernet::parse(cursor.take("ethernet")?), ..Packet::default() };
         let mut ether_type = packet.ethernet.ether_type;
@@ -153,6 +183,7 @@ impl Packet {
                 let ipv4 = Ipv4::parse(bytes);
                 packet.ipv4 = Some(ipv4);
                 packet.parse_transport(&mut cursor, &ipv4)?;
+                packet.parse_own(&cursor, own)?;
                 check_ipv4(bytes, &ipv4, usize::from(packet.network_at), frame.len())?;
             }
             ETHERTYPE_IPV6 => {
@@ -161,14 +192,40 @@ impl Packet {
                 if ipv6.version == u4::new(6) {
                     packet.parse_ports(&mut cursor, ipv6.next_header)?;
                 }
+                packet.parse_own(&cursor, own)?;
             }
-            _ => {}
+            _ => packet.parse_own(&cursor, own)?,
         }
-        packet.header_len = cursor.at as u8;
         Ok(packet)
     }
 
-    /// Bytes of all headers together: the payload starts here.
+    /// The standard headers end here.
+    #[inline]
+    fn parse_own(
+        &mut self,
+        cursor: &Cursor<'_>,
+        own: impl FnOnce(&Packet, &[u8]) -> Option<usize>,
+    ) -> Result<(), ParseError> {
+        self.header_len = cursor.at as u8;
+        let rest = cursor.frame.get(cursor.at..).unwrap_or_default();
+        let error = ParseError::Truncated { header: "own", offset: cursor.at, found: cursor.frame.len() };
+        let len = own(self, rest).filter(|len| *len <= OWN_MAX.min(rest.len())).ok_or(error)?;
+        self.own.bytes[..len].copy_from_slice(&rest[..len]);
+        self.own.len = len as u8;
+        Ok(())
+    }
+
+    /// The bytes of the app's own headers.
+    pub fn own(&self) -> &[u8] {
+        &self.own.bytes[..usize::from(self.own.len)]
+    }
+
+    /// The bytes of the app's own headers, to be changed.
+    pub fn own_mut(&mut self) -> &mut [u8] {
+        &mut self.own.bytes[..usize::from(self.own.len)]
+    }
+
+    /// Bytes of all standard headers together: the payload starts here, or the app's own headers do.
     pub fn header_len(&self) -> usize {
         usize::from(self.header_len)
     }
@@ -179,7 +236,7 @@ impl Packet {
     }
 
     fn parse_transport(&mut self, cursor: &mut Cursor<'_>, ipv4: &Ipv4) -> Result<(), ParseError> {
-        if !leads_on(ipv4) {
+        if !ipv4.leads_on() {
             return Ok(());
         }
         if ipv4.protocol != PROTOCOL_ICMP {
@@ -208,7 +265,7 @@ impl Packet {
     fn parse_quote(&mut self, cursor: &mut Cursor<'_>) -> Result<(), ParseError> {
         let ipv4 = Ipv4::parse(cursor.take("inner_ipv4")?);
         self.inner_ipv4 = Some(ipv4);
-        if !leads_on(&ipv4) {
+        if !ipv4.leads_on() {
             return Ok(());
         }
         match ipv4.protocol {
@@ -224,10 +281,12 @@ impl Packet {
     }
 }
 
-/// Whether the payload's first header follows: version 4, no options, not a later fragment.
-#[inline]
-fn leads_on(ipv4: &Ipv4) -> bool {
-    ipv4.version == u4::new(4) && ipv4.ihl == u4::new(5) && ipv4.fragment_offset == u13::new(0)
+impl Ipv4 {
+    /// Whether the payload's first header follows: version 4, no options, not a later fragment.
+    #[inline]
+    pub fn leads_on(&self) -> bool {
+        self.version == u4::new(4) && self.ihl == u4::new(5) && self.fragment_offset == u13::new(0)
+    }
 }
 
 #[inline]

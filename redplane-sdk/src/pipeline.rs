@@ -151,7 +151,7 @@ impl<A: App> Switch<A> {
     /// When a frame came in by a port.
     pub fn process(&mut self, ingress_port: u16, frame: &[u8], now: Ticks, out: &mut Output) {
         self.statistics.received += 1;
-        match Packet::parse(frame) {
+        match Packet::parse_with(frame, A::own_headers) {
             Err(error) => self.discard(error.into()),
             Ok(packet) if self.is_protocol(ingress_port, &packet) => {
                 self.message(&packet, frame, &mut Turn { now, passes: 0, out });

@@ -1,16 +1,20 @@
 //! Operator tables: what a handler looks up and only the operator fills.
 
+mod columns;
+mod rows;
+mod ternary;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
-use std::marker::PhantomData;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use serde::de::{self, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+pub use columns::{Columns, TableKey};
+#[doc(hidden)]
+pub use columns::{from_word, to_word};
+pub use ternary::Ternary;
 
 use crate::field::TableValue;
-use crate::packet::MacAddr;
 
 /// A key that has prefixes: an address.
 pub trait PrefixKey: Copy + FromStr + fmt::Display + Debug {
@@ -75,6 +79,20 @@ pub enum TableError {
     Key {
         /// The text.
         found: String,
+    },
+    /// The table has no such column.
+    #[error("there is no column `{found}`; the columns are: {known}")]
+    Column {
+        /// The name.
+        found: String,
+        /// The names that there are.
+        known: String,
+    },
+    /// A row leaves a column out that it must have.
+    #[error("a row without `{column}`")]
+    Missing {
+        /// The column.
+        column: String,
     },
 }
 
@@ -228,90 +246,6 @@ impl<K: Ord + Copy, V: TableValue, const SIZE: usize> Exact<K, V, SIZE> {
     /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
-    }
-}
-
-/// How an operator writes the key of an [`Exact`] table.
-pub trait TableKey: Ord + Copy + Sized {
-    /// Reads the key; `None` if the text is none.
-    fn from_text(text: &str) -> Option<Self>;
-}
-
-macro_rules! table_key {
-    ($($ty:ty),*) => {$(
-        impl TableKey for $ty {
-            fn from_text(text: &str) -> Option<Self> {
-                text.parse().ok()
-            }
-        }
-    )*};
-}
-
-table_key!(bool, u8, u16, u32, u64, Ipv4Addr, Ipv6Addr, MacAddr);
-
-macro_rules! table_key_odd {
-    ($($raw:ty),*) => {$(
-        impl<const N: usize> TableKey for arbitrary_int::UInt<$raw, N> {
-            fn from_text(text: &str) -> Option<Self> {
-                text.parse::<$raw>().ok().and_then(|raw| Self::try_new(raw).ok())
-            }
-        }
-    )*};
-}
-
-table_key_odd!(u8, u16, u32, u64);
-
-/// Entries as an operator writes them: `"10.0.0.0/8" = true`, one a line. A key without a length is a whole address.
-impl<'de, K: PrefixKey, V: TableValue + Deserialize<'de>, const SIZE: usize> Deserialize<'de>
-    for Lpm<K, V, SIZE>
-{
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut table = Lpm::default();
-        let insert = |text: &str, value| {
-            let error = || TableError::Key { found: text.to_owned() };
-            let (key, length) = match text.split_once('/') {
-                Some((key, length)) => (key, length.parse().map_err(|_| error())?),
-                None => (text, K::BITS),
-            };
-            table.insert(key.parse().map_err(|_| error())?, length, value)
-        };
-        deserializer.deserialize_map(Entries { insert, value: PhantomData })?;
-        Ok(table)
-    }
-}
-
-/// Entries as an operator writes them: `"443" = 2`, one a line.
-impl<'de, K: TableKey, V: TableValue + Deserialize<'de>, const SIZE: usize> Deserialize<'de>
-    for Exact<K, V, SIZE>
-{
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut table = Exact::default();
-        let insert = |text: &str, value| {
-            let key = K::from_text(text).ok_or_else(|| TableError::Key { found: text.to_owned() })?;
-            table.insert(key, value)
-        };
-        deserializer.deserialize_map(Entries { insert, value: PhantomData })?;
-        Ok(table)
-    }
-}
-
-struct Entries<V, F> {
-    insert: F,
-    value: PhantomData<V>,
-}
-
-impl<'de, V: Deserialize<'de>, F: FnMut(&str, V) -> Result<(), TableError>> Visitor<'de> for Entries<V, F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("table entries")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<std::borrow::Cow<'_, str>>()? {
-            (self.insert)(&key, map.next_value()?).map_err(de::Error::custom)?;
-        }
-        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The project's own chores: `cargo xtask <chore>`.
 
+mod apps;
 mod bench;
 mod chaos;
 mod codegen;
@@ -24,6 +25,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
+    /// Try the apps, count what they take, and write the table in the guide.
+    Apps,
     /// Refresh `p4-out/` from `apps/src/`.
     Codegen {
         /// Write nothing; fail if a file of `p4-out/` is not what the compiler emits now.
@@ -106,6 +109,7 @@ enum Bench {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().chore {
+        Chore::Apps => apps::run(&root()?),
         Chore::Chaos { arguments } => chaos::run(&root()?, &arguments),
         Chore::Codegen { check } => codegen::run(&root()?, check),
         Chore::Differential { arguments } => differential::run(&root()?, &arguments),

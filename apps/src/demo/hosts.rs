@@ -1,6 +1,6 @@
 //! TCP hosts (smoltcp) on one Ethernet segment, driven by virtual time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
@@ -10,6 +10,7 @@ use smoltcp::time::{Duration, Instant};
 use smoltcp::wire::{HardwareAddress, IpCidr, Ipv4Cidr};
 
 use super::connection::{Client, Micros, Plan, Record, Server};
+use super::stranger;
 
 /// Bytes of an Ethernet header.
 const ETHERNET_LEN: usize = 14;
@@ -37,7 +38,7 @@ const SOCKETS_MAX: usize = 4096;
 /// An Ethernet address.
 pub type Mac = [u8; 6];
 
-/// All hosts on one side of the NAT, behind one Ethernet address: no ARP, whatever they send goes to the gateway.
+/// All hosts on one side of the switches, behind one Ethernet address: no ARP, whatever they send goes to the gateway.
 pub struct Site {
     mac: Mac,
     gateway: Mac,
@@ -46,7 +47,15 @@ pub struct Site {
     pub throughput: Throughput,
     /// Frames that were not for any host here.
     pub strangers: u64,
+    /// Frames from [`stranger::ADDRESS`].
+    pub intrusions: u64,
+    /// Frames for another host than the first one to which the same end has sent.
+    pub moved: u64,
+    peers: BTreeMap<End, usize>,
 }
+
+/// Address and port, as in a frame.
+type End = [u8; 6];
 
 /// Good bytes in equal steps of time.
 #[derive(Clone, Debug)]
@@ -72,7 +81,16 @@ impl Site {
     #[must_use]
     pub fn new(mac: Mac, gateway: Mac, throughput_step: Micros) -> Site {
         let throughput = Throughput { step: throughput_step, bytes: Vec::new() };
-        Site { mac, gateway, hosts: Vec::new(), throughput, strangers: 0 }
+        Site {
+            mac,
+            gateway,
+            hosts: Vec::new(),
+            throughput,
+            strangers: 0,
+            intrusions: 0,
+            moved: 0,
+            peers: BTreeMap::new(),
+        }
     }
 
     /// Adds a host that opens these connections.
@@ -114,8 +132,18 @@ impl Site {
             self.strangers += 1;
             return;
         };
+        self.note_sender(frame, index);
         self.hosts[index].wire.received.push_back(frame[ETHERNET_LEN..].to_vec());
         self.poll_host(index, now, &mut send);
+    }
+
+    fn note_sender(&mut self, frame: &[u8], host: usize) {
+        let (Some(address), Some(port)) = (frame.get(26..30), frame.get(34..36)) else { return };
+        self.intrusions += u64::from(address == stranger::ADDRESS.octets());
+        let mut end = End::default();
+        end[..4].copy_from_slice(address);
+        end[4..].copy_from_slice(port);
+        self.moved += u64::from(*self.peers.entry(end).or_insert(host) != host);
     }
 
     /// The openers' records, by host.

@@ -114,6 +114,8 @@ mod tests {
             connections: super::super::report::Connections::default(),
             bytes: super::super::report::Bytes::default(),
             packets: Packets::default(),
+            unsolicited: None,
+            moved: None,
             outage_ms: Outage::default(),
             events: vec![
                 event(2_500, "switch 1 fails"),

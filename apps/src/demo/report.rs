@@ -30,6 +30,12 @@ pub struct Report {
     pub bytes: Bytes,
     /// Packets at the switches.
     pub packets: Packets,
+    /// Packets of a stranger, who was asked by nobody; of apps that keep him out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsolicited: Option<Unsolicited>,
+    /// Packets that came to another backend than the connection's; of apps that choose one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moved: Option<u64>,
     /// Silence per connection around the failures.
     pub outage_ms: Outage,
     /// What was done to the network, in order.
@@ -69,6 +75,15 @@ pub struct Packets {
     pub dropped: BTreeMap<String, u64>,
 }
 
+/// Packets that nobody asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Unsolicited {
+    /// Sent.
+    pub sent: u64,
+    /// Come to a host inside.
+    pub let_in: u64,
+}
+
 /// Silence per connection around the failures, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Outage {
@@ -90,10 +105,13 @@ pub struct Event {
 }
 
 impl Report {
-    /// Whether every connection completed and every byte arrived.
+    /// Whether every connection completed, every byte arrived, and the app did what it is for.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.connections.completed == self.connections.opened && self.bytes.sent == self.bytes.verified
+        self.connections.completed == self.connections.opened
+            && self.bytes.sent == self.bytes.verified
+            && self.unsolicited.is_none_or(|unsolicited| unsolicited.let_in == 0)
+            && self.moved.is_none_or(|moved| moved == 0)
     }
 }
 
@@ -170,6 +188,13 @@ impl fmt::Display for Report {
         }
         if self.packets.dropped.is_empty() {
             row(f, "", "dropped", 0)?;
+        }
+        if let Some(Unsolicited { sent, let_in }) = self.unsolicited {
+            row(f, "unsolicited", "packets of a stranger", sent)?;
+            row(f, "", "let in", let_in)?;
+        }
+        if let Some(moved) = self.moved {
+            row(f, "backends", "packets that went to another", moved)?;
         }
         row(f, "outage, ms", "p50", self.outage_ms.p50)?;
         row(f, "", "p99", self.outage_ms.p99)?;

@@ -6,19 +6,20 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use redplane_sdk::App as _;
+use redplane_sdk::App;
 use redplane_sdk::net::{DeviceId, EventKind, Network};
 use redplane_sdk::protocol::Time;
+use smoltcp::wire::IpAddress;
 
 use super::capture::Writer;
 use super::connection::{Micros, Phase, Record};
 use super::plot;
 use super::progress::{Progress, Snapshot};
 use super::report::{self, Event, Report};
+use super::scenario::{Firewall, LoadBalancer, Nat, Scenario};
 use super::script::Script;
 use super::topology::Topology;
 use super::workload::{self, SPAN};
-use crate::nat::App;
 
 /// Virtual time between two looks at the run.
 const LOOK_INTERVAL: Micros = 20_000;
@@ -53,13 +54,45 @@ pub struct Outcome {
     pub picture: String,
 }
 
-/// Runs the demo.
+/// The apps that can be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppName {
+    /// The NAT.
+    Nat,
+    /// The firewall.
+    Firewall,
+    /// The load balancer.
+    LoadBalancer,
+}
+
+impl AppName {
+    /// Every app with its name.
+    pub const ALL: [(&'static str, AppName); 3] = [
+        (<Nat as Scenario>::App::NAME, AppName::Nat),
+        (<Firewall as Scenario>::App::NAME, AppName::Firewall),
+        (<LoadBalancer as Scenario>::App::NAME, AppName::LoadBalancer),
+    ];
+}
+
+/// Runs the demo of an app.
 ///
 /// # Errors
 /// If the capture cannot be written, or the lease is too short.
-pub fn run(options: &Options) -> Result<Outcome> {
-    let plans = workload::plans(options.connections, options.seed);
-    let mut topology = Topology::new(options, &plans)?;
+pub fn run(app: AppName, options: &Options) -> Result<Outcome> {
+    match app {
+        AppName::Nat => run_scenario::<Nat>(options),
+        AppName::Firewall => run_scenario::<Firewall>(options),
+        AppName::LoadBalancer => run_scenario::<LoadBalancer>(options),
+    }
+}
+
+fn run_scenario<S: Scenario>(options: &Options) -> Result<Outcome> {
+    let mut plans = workload::plans(options.connections, options.seed);
+    for plan in plans.iter_mut().flatten() {
+        let IpAddress::Ipv4(server) = plan.remote.addr;
+        plan.remote.addr = S::remote(server).into();
+    }
+    let mut topology: Topology<S> = Topology::new(options, &plans)?;
     let capture = match &options.capture {
         Some(path) => Some(record(&mut topology.network, topology.switches[0], Writer::create(path)?)),
         None => None,
@@ -92,7 +125,7 @@ pub fn run(options: &Options) -> Result<Outcome> {
 
 /// Whether nothing is left to wait for: every step is done, every client is, and so is every server it spoke with,
 /// unless it was reset.
-fn is_over(topology: &Topology, script: &Script) -> bool {
+fn is_over<S: Scenario>(topology: &Topology<S>, script: &Script) -> bool {
     let clients: Vec<&Record> = topology.site(topology.inside).clients().collect();
     if script.next().is_some() || !clients.iter().all(|record| record.is_over()) {
         return false;
@@ -103,7 +136,7 @@ fn is_over(topology: &Topology, script: &Script) -> bool {
     servers.filter(|server| !server.is_over()).all(|server| !completed(server.id))
 }
 
-fn snapshot(topology: &Topology) -> Snapshot {
+fn snapshot<S: Scenario>(topology: &Topology<S>) -> Snapshot {
     let mut snapshot = Snapshot { now: topology.network.now().0, ..Snapshot::default() };
     for record in topology.site(topology.inside).clients() {
         snapshot.opened += u64::from(record.opened.is_some());
@@ -115,19 +148,21 @@ fn snapshot(topology: &Topology) -> Snapshot {
     snapshot
 }
 
-fn report(options: &Options, topology: &Topology, events: Vec<Event>) -> Report {
+fn report<S: Scenario>(options: &Options, topology: &Topology<S>, events: Vec<Event>) -> Report {
     let clients: Vec<&Record> = topology.site(topology.inside).clients().collect();
     let servers: Vec<&Record> = topology.site(topology.outside).servers().collect();
     let (connections, bytes) = report::count(&clients, &servers);
     let times: Vec<Micros> = events.iter().map(|event| event.at_ms * 1000).collect();
     Report {
-        app: App::NAME,
+        app: S::App::NAME,
         replication: options.replication,
         seed: options.seed,
         duration_ms: topology.network.now().0 / 1000,
         connections,
         bytes,
         packets: topology.packets(),
+        unsolicited: topology.unsolicited(),
+        moved: S::STICKY.then(|| topology.site(topology.outside).moved),
         outage_ms: report::outage(&clients, &servers, &times),
         events,
     }

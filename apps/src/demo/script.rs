@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 use redplane_sdk::protocol::NodeId;
 
 use super::connection::Micros;
+use super::scenario::Scenario;
 use super::store::Store;
 use super::topology::Topology;
 use super::workload::SPAN;
@@ -11,6 +12,8 @@ use super::workload::SPAN;
 /// Something that is done at its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
+    /// The operator changes the app's configuration.
+    ChangeConfig,
     /// The switch that has sent most dies.
     KillSwitch,
     /// It is there again, with nothing in its slots.
@@ -22,7 +25,8 @@ enum Action {
 }
 
 /// In the middle of the transfers, with time to recover in between.
-const STEPS: [(Micros, Action); 4] = [
+const STEPS: [(Micros, Action); 5] = [
+    (SPAN / 10, Action::ChangeConfig),
     (SPAN * 5 / 16, Action::KillSwitch),
     (SPAN * 9 / 16, Action::ReviveSwitch),
     (SPAN * 11 / 16, Action::KillHead),
@@ -53,10 +57,11 @@ impl Script {
     ///
     /// # Errors
     /// Never in a network that was built for it.
-    pub fn step(&mut self, topology: &mut Topology) -> Result<Option<String>> {
+    pub fn step<S: Scenario>(&mut self, topology: &mut Topology<S>) -> Result<Option<String>> {
         let Some((_, action)) = STEPS.get(self.done) else { return Ok(None) };
         self.done += 1;
         match action {
+            Action::ChangeConfig => Ok(topology.change_config()),
             Action::KillSwitch => {
                 self.switch = topology.busiest_switch();
                 topology.network.kill(topology.switches[self.switch]);
@@ -110,14 +115,14 @@ mod tests {
             loss: 0.0,
             capture: None,
         };
-        let mut topology = Topology::new(&options, &plans(8, 1)).unwrap();
+        let mut topology = Topology::<crate::demo::scenario::Nat>::new(&options, &plans(8, 1)).unwrap();
         let mut script = Script::new();
         let mut done = Vec::new();
         while let Some(next) = script.next() {
             topology.network.run_until(Time(next));
             done.extend(script.step(&mut topology).unwrap());
         }
-        assert_eq!(done.len(), STEPS.len());
+        assert_eq!(done.len(), STEPS.len() - 1, "the NAT does not change its configuration");
         topology.network.run_until(Time(SPAN));
         let store = topology.network.device::<Store>(topology.store.unwrap()).unwrap().nodes();
         assert_eq!(store.members(0), [NodeId(1), NodeId(2), NodeId(0)]);

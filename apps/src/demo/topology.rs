@@ -3,36 +3,39 @@
 //! ```text
 //!                      ┌── switch 1 ──┐
 //! hosts inside ── ECMP ┤      │       ├ ECMP ── hosts outside
-//!                      └── switch 2 ──┘
+//!                      └── switch 2 ──┘      └── a stranger
 //!                             │
 //!                    store of three nodes
 //! ```
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use backend_store::{Delivery, EmbeddedStore, StoreSettings};
-use redplane_sdk::app;
 use redplane_sdk::net::{Clock, Device, DeviceId, Ecmp, Link, Network, Ports, SwitchDevice};
 use redplane_sdk::packet::MacAddr;
 use redplane_sdk::pipeline::{NextHop, Route, StorePath, Switch, SwitchConfig};
 use redplane_sdk::protocol::{Lease, SwitchIdentity, Time};
+use redplane_sdk::{App, app};
 
 use super::Options;
 use super::connection::{Micros, PORTION_INTERVAL, Plan};
 use super::hosts::{Mac, Site};
-use super::report::Packets;
+use super::report::{Packets, Unsolicited};
+use super::scenario::{self, Scenario};
 use super::store::{self, Store};
-use super::translate::PORTS;
+use super::stranger::Stranger;
 use super::workload::{CLIENTS, SERVER_PORT, SERVERS};
-use crate::nat::{App, Pool, Tables};
 
 /// Ports of a switch.
-const INSIDE: u16 = 0;
+pub const INSIDE: u16 = 0;
 const OUTSIDE: u16 = 1;
 const STORE: u16 = 2;
+/// Port of the outer fabric that leads to the stranger.
+const STRANGER: u16 = 3;
 
 /// How many switches there are.
 pub const SWITCHES: usize = 2;
@@ -41,11 +44,11 @@ const INSIDE_MAC: Mac = [0x02, 0, 0, 0, 0x11, 0];
 const OUTSIDE_MAC: Mac = [0x02, 0, 0, 0, 0x22, 0];
 
 /// Where the hosts inside are.
-const INSIDE_PREFIX: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 7, 0, 0), 24);
+pub const INSIDE_PREFIX: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 7, 0, 0), 24);
 /// Where the hosts outside are.
-const OUTSIDE_PREFIX: (Ipv4Addr, u8) = (Ipv4Addr::new(198, 51, 100, 0), 24);
+pub const OUTSIDE_PREFIX: (Ipv4Addr, u8) = (Ipv4Addr::new(198, 51, 100, 0), 24);
 /// The public addresses: with replication every switch gives away all of them, else each its own.
-const PUBLIC: [Ipv4Addr; SWITCHES] = [Ipv4Addr::new(203, 0, 113, 1), Ipv4Addr::new(203, 0, 113, 2)];
+pub const PUBLIC: [Ipv4Addr; SWITCHES] = [Ipv4Addr::new(203, 0, 113, 1), Ipv4Addr::new(203, 0, 113, 2)];
 
 /// From the hosts inside to the fabric, and from a switch to it: a building and a rack.
 const INSIDE_DELAY: Duration = Duration::from_micros(100);
@@ -75,7 +78,7 @@ const SITE_QUEUE: usize = 8 * 1024 * 1024;
 const THROUGHPUT_STEP: Micros = 3 * PORTION_INTERVAL;
 
 /// The network of the demo, built.
-pub struct Topology {
+pub struct Topology<S: Scenario> {
     /// The network.
     pub network: Network,
     /// The hosts inside.
@@ -86,6 +89,9 @@ pub struct Topology {
     pub switches: [DeviceId; SWITCHES],
     /// The store, with replication.
     pub store: Option<DeviceId>,
+    stranger: Option<DeviceId>,
+    /// What the store was told.
+    config: Arc<RwLock<Config<S>>>,
     options: Options,
     lease: Lease,
     /// Counters of switches that were replaced.
@@ -93,30 +99,39 @@ pub struct Topology {
     incarnations: [u16; SWITCHES],
 }
 
-impl Topology {
+type Config<S> = <<S as Scenario>::App as App>::Config;
+
+impl<S: Scenario> Topology<S> {
     /// Builds the network for these connections.
     ///
     /// # Errors
     /// If the lease is too short to be counted.
-    pub fn new(options: &Options, plans: &[Vec<Plan>]) -> Result<Topology> {
+    pub fn new(options: &Options, plans: &[Vec<Plan>]) -> Result<Topology<S>> {
         let lease = Lease::new(options.lease, DRIFT_MARGIN)?;
         let mut network = Network::new(options.seed);
         let inside = network.add(Box::new(SiteDevice(inside(plans, options.seed))));
         let outside = network.add(Box::new(SiteDevice(outside(options.seed))));
-        let inner = network.add(Box::new(ecmp(options, &[(INSIDE_PREFIX, &[0]), (DEFAULT, &[1, 2])])?));
-        let outer = network.add(Box::new(outer_ecmp(options)?));
+        let inner = network.add(Box::new(ecmp::<S>(options, &[(INSIDE_PREFIX, &[0]), (DEFAULT, &[1, 2])])?));
+        let outer = network.add(Box::new(ecmp::<S>(options, &scenario::ways::<S>(options.replication))?));
         let incarnations = [1; SWITCHES];
         let mut switches = [inside; SWITCHES];
         for (index, id) in switches.iter_mut().enumerate() {
-            *id = network.add(Box::new(switch(options, lease, index, incarnations[index], Time::ZERO)?));
+            *id = network.add(Box::new(switch::<S>(options, lease, index, incarnations[index], Time::ZERO)?));
         }
         let link = |delay| Link { loss_probability: options.loss, ..Link::with_delay(delay) };
         let bandwidth = Some(SITE_BANDWIDTH);
         let access = |delay| Link { bandwidth, queue_bytes_max: SITE_QUEUE, ..link(delay) };
         network.connect((inside, 0), (inner, 0), access(INSIDE_DELAY));
         network.connect((outside, 0), (outer, 0), access(OUTSIDE_DELAY));
-        let store =
-            if options.replication { Some(network.add(Box::new(store_device(lease)?))) } else { None };
+        let config = Arc::new(RwLock::new(S::config(&PUBLIC)));
+        let store = match options.replication {
+            true => Some(network.add(Box::new(store_device::<S>(lease, &config)?))),
+            false => None,
+        };
+        let stranger = S::STRANGER.then(|| network.add(Box::new(Stranger::new(options.seed))));
+        if let Some(stranger) = stranger {
+            network.connect((stranger, 0), (outer, STRANGER), link(OUTSIDE_DELAY));
+        }
         for (index, id) in switches.iter().enumerate() {
             let port = index as u16;
             network.connect((inner, 1 + port), (*id, INSIDE), link(RACK_DELAY));
@@ -126,7 +141,19 @@ impl Topology {
             }
         }
         let (retired, options) = (Packets::default(), options.clone());
-        Ok(Topology { network, inside, outside, switches, store, options, lease, retired, incarnations })
+        Ok(Topology {
+            network,
+            inside,
+            outside,
+            switches,
+            store,
+            stranger,
+            config,
+            options,
+            lease,
+            retired,
+            incarnations,
+        })
     }
 
     /// The hosts of a side.
@@ -154,7 +181,7 @@ impl Topology {
         add(&mut self.retired, last);
         self.incarnations[index] += 1;
         let now = self.network.now();
-        let fresh = switch(&self.options, self.lease, index, self.incarnations[index], now)?;
+        let fresh = switch::<S>(&self.options, self.lease, index, self.incarnations[index], now)?;
         self.network.revive(self.switches[index], Box::new(fresh));
         Ok(())
     }
@@ -167,8 +194,22 @@ impl Topology {
         packets
     }
 
-    fn switch(&self, index: usize) -> &Switch<App> {
-        self.network.device::<SwitchDevice<App>>(self.switches[index]).expect("a switch is a switch").switch()
+    /// What became of the stranger's packets, if there is a stranger.
+    #[must_use]
+    pub fn unsolicited(&self) -> Option<Unsolicited> {
+        let stranger = self.network.device::<Stranger>(self.stranger?)?;
+        Some(Unsolicited { sent: stranger.attempts, let_in: self.site(self.inside).intrusions })
+    }
+
+    /// The operator changes what the store was told; says in words what it is.
+    pub fn change_config(&mut self) -> Option<String> {
+        self.store?;
+        self.config.write().ok().and_then(|mut config| S::change(&mut config))
+    }
+
+    fn switch(&self, index: usize) -> &Switch<S::App> {
+        let device = self.network.device::<SwitchDevice<S::App>>(self.switches[index]);
+        device.expect("a switch is a switch").switch()
     }
 }
 
@@ -207,21 +248,15 @@ fn outside(seed: u64) -> Site {
 
 const DEFAULT: (Ipv4Addr, u8) = (Ipv4Addr::UNSPECIFIED, 0);
 
-fn ecmp(options: &Options, routes: &[((Ipv4Addr, u8), &[u16])]) -> Result<Ecmp> {
+fn ecmp<S: Scenario>(options: &Options, routes: &[((Ipv4Addr, u8), &[u16])]) -> Result<Ecmp> {
     let mut ecmp = Ecmp::new(options.seed, FABRIC_DETECTION);
+    if S::SYMMETRIC {
+        ecmp = ecmp.symmetric();
+    }
     for ((prefix, length), ports) in routes {
         ecmp.add_route(*prefix, *length, ports.to_vec())?;
     }
     Ok(ecmp)
-}
-
-/// With replication any switch takes what comes back. Without it only the one that owns the address could.
-fn outer_ecmp(options: &Options) -> Result<Ecmp> {
-    let hosts: ((Ipv4Addr, u8), &[u16]) = (OUTSIDE_PREFIX, &[0]);
-    if options.replication {
-        return ecmp(options, &[hosts, (DEFAULT, &[1, 2])]);
-    }
-    ecmp(options, &[hosts, ((PUBLIC[0], 32), &[1]), ((PUBLIC[1], 32), &[2])])
 }
 
 fn switch_mac(index: usize) -> Mac {
@@ -232,13 +267,13 @@ fn switch_address(index: usize) -> Ipv4Addr {
     Ipv4Addr::new(192, 0, 2, 1 + index as u8)
 }
 
-fn switch(
+fn switch<S: Scenario>(
     options: &Options,
     lease: Lease,
     index: usize,
     incarnation: u16,
     now: Time,
-) -> Result<SwitchDevice<App>> {
+) -> Result<SwitchDevice<S::App>> {
     let source = MacAddr::new(switch_mac(index));
     let next_hop = |port, destination| NextHop { port, source, destination: MacAddr::new(destination) };
     let route = |(prefix, length), next_hop| Route { prefix, length, next_hop };
@@ -257,35 +292,29 @@ fn switch(
         authentication: None,
     };
     let own = if options.replication { &PUBLIC[..] } else { &PUBLIC[index..=index] };
-    let mut tables = Tables::default();
-    tables.inside.insert(INSIDE_PREFIX.0, INSIDE_PREFIX.1, true)?;
-    for address in own {
-        tables.public.insert(*address, 32, true)?;
-    }
+    let tables = S::tables(own)?;
     let clock = CLOCKS[index];
     let ticks = clock.ticks(now);
     let switch = if options.replication {
         Switch::new(config, tables, ticks)
     } else {
-        Switch::without_replication(config, tables, pool(own), ticks)
+        Switch::without_replication(config, tables, S::config(own), ticks)
     };
     Ok(SwitchDevice::new(switch.context("switch")?, clock, now))
 }
 
-fn pool(addresses: &[Ipv4Addr]) -> Pool {
-    Pool { addresses: addresses.to_vec(), first_port: PORTS.0, last_port: PORTS.1 }
-}
-
-fn store_device(lease: Lease) -> Result<Store> {
+fn store_device<S: Scenario>(lease: Lease, config: &Arc<RwLock<Config<S>>>) -> Result<Store> {
     let settings =
         StoreSettings { lease, delivery: Delivery::Internal(RACK_DELAY), ..StoreSettings::default() };
-    let nat: backend_store::AppFactory = Box::new(|| app::creator::<App>(pool(&PUBLIC)));
-    let store = EmbeddedStore::new(settings, vec![nat], Time::ZERO)?;
+    let config = Arc::clone(config);
+    let factory: backend_store::AppFactory =
+        Box::new(move || app::live_creator::<S::App>(Arc::clone(&config)));
+    let store = EmbeddedStore::new(settings, vec![factory], Time::ZERO)?;
     let switches = (0..SWITCHES).map(|index| (switch_address(index), switch_mac(index))).collect();
     Ok(Store::new(store, switches))
 }
 
-fn count(switch: &Switch<App>) -> Packets {
+fn count<A: App>(switch: &Switch<A>) -> Packets {
     let statistics = switch.statistics();
     let dropped = statistics.drops().filter(|(_, count)| *count > 0);
     Packets {

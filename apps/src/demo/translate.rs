@@ -6,39 +6,25 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use backend_store::{Delivery, EmbeddedStore, StoreDestination, StoreSettings};
-use redplane_sdk::packet::{MacAddr, Packet};
-use redplane_sdk::pipeline::{NextHop, Output, Route, StorePath, Switch, SwitchConfig};
-use redplane_sdk::protocol::wire::UDP_PORT;
-use redplane_sdk::protocol::{Fixed, Lease, SwitchIdentity, Ticks, Time};
+use redplane_sdk::packet::Packet;
+use redplane_sdk::protocol::Fixed;
 use redplane_sdk::{App as _, app};
 use serde::Serialize;
 
 use super::capture::{self, Writer};
 use super::connection::Micros;
-use super::datagram::Datagram;
+use super::place::{self, INSIDE, OUTSIDE, Place};
 use crate::nat::{App, Binding, Endpoint, Pool, Tables};
-
-const INSIDE: u16 = 0;
-const OUTSIDE: u16 = 1;
-const STORE: u16 = 2;
-
-const SWITCH_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
-const STORE_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
 
 /// Ports that the NAT gives away: all but the well-known ones (RFC 6335).
 pub const PORTS: (u16, u16) = (1024, 65_535);
 
 /// Longest step of time between two frames that is taken at its word; a damaged timestamp may say anything.
 const STEP_MAX: Micros = 24 * 3600 * 1_000_000;
-
-/// Rounds of messages for one frame. One lease takes two; a hairpin four.
-const ROUNDS_MAX: usize = 16;
 
 /// What became of the frames.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -109,7 +95,7 @@ pub fn run(input: &Path, output: &Path, inside: &[String], public: Ipv4Addr) -> 
     writer.finish()?;
     counts.frames.read = frames.len() as u64;
     counts.frames.readdressed = nat.readdressed;
-    counts.leases = nat.store.statistics().protocol.generations;
+    counts.leases = nat.place.store().statistics().protocol.generations;
     counts.dropped = nat.dropped();
     Ok(counts)
 }
@@ -126,10 +112,7 @@ fn parse_prefix(text: &str) -> Result<(Ipv4Addr, u8)> {
 
 /// The NAT in one place: a switch and its store.
 pub struct Nat {
-    switch: Switch<App>,
-    store: EmbeddedStore,
-    output: Output,
-    now: Micros,
+    place: Place<App>,
     readdressed: u64,
 }
 
@@ -139,7 +122,6 @@ impl Nat {
     /// # Errors
     /// If a prefix is none, or there are too many.
     pub fn new(inside: &[(Ipv4Addr, u8)], pool: Pool) -> Result<Nat> {
-        let lease = Lease::default();
         let mut tables = Tables::default();
         for (prefix, length) in inside {
             let insert = tables.inside.insert(*prefix, *length, true);
@@ -148,38 +130,18 @@ impl Nat {
         for address in &pool.addresses {
             tables.public.insert(*address, 32, true).with_context(|| format!("public address {address}"))?;
         }
-        let config = config(lease, inside);
-        let settings =
-            StoreSettings { lease, delivery: Delivery::Internal(Duration::ZERO), ..StoreSettings::default() };
         let creator: backend_store::AppFactory = Box::new(move || app::creator::<App>(pool.clone()));
-        let store = EmbeddedStore::new(settings, vec![creator], Time::ZERO)?;
-        let switch = Switch::new(config, tables, Ticks::from_micros(0))?;
-        Ok(Nat { switch, store, output: Output::new(), now: 0, readdressed: 0 })
+        Ok(Nat { place: Place::new(1, tables, place::routes(inside), creator)?, readdressed: 0 })
     }
 
-    /// Moves the clock to `now`, and lets all deadlines before it pass.
+    /// Moves the clock to `now`, and lets all deadlines before it pass. Nothing that leaves by a deadline carries a packet
+    /// of the capture.
     pub fn advance(&mut self, now: Micros) {
-        while let Some(next) = self.next_deadline().filter(|next| *next <= now) {
-            self.now = next.max(self.now);
-            self.store.handle_timeout(Time(self.now));
-            self.switch.handle_timeout(Ticks::from_micros(self.now), &mut self.output);
-            // Nothing that leaves by a deadline carries a packet of the capture.
-            self.exchange(&mut Vec::new());
-        }
-        self.now = now;
-    }
-
-    fn next_deadline(&self) -> Option<Micros> {
-        let ticks = self.switch.poll_timeout().0.wrapping_sub(Ticks::from_micros(self.now).0);
-        // A deadline that is past would be half a wrap away.
-        let switch = if ticks < 1 << 31 { ((self.now >> 10) + u64::from(ticks)) << 10 } else { self.now + 1 };
-        let store = self.store.poll_timeout().map_or(u64::MAX, |time| time.0);
-        Some(switch.min(store))
+        self.place.advance(now);
     }
 
     /// The frames that leave the NAT because of this one.
     pub fn translate(&mut self, frame: &[u8]) -> Vec<Vec<u8>> {
-        let mut left = Vec::new();
         let packet = Packet::parse(frame).ok();
         let from_inside =
             packet.as_ref().is_some_and(|packet| self.is_inside(packet.ipv4.map(|ipv4| ipv4.src)));
@@ -187,14 +149,12 @@ impl Nat {
             if from_inside { None } else { packet.and_then(|packet| self.readdress(packet, frame)) };
         self.readdressed += u64::from(readdressed.is_some());
         let port = if from_inside { INSIDE } else { OUTSIDE };
-        let frame = readdressed.as_deref().unwrap_or(frame);
-        self.switch.process(port, frame, Ticks::from_micros(self.now), &mut self.output);
-        self.exchange(&mut left);
-        left
+        let left = self.place.process(0, port, readdressed.as_deref().unwrap_or(frame));
+        left.into_iter().map(|(_, frame)| frame).collect()
     }
 
     fn is_inside(&mut self, address: Option<Ipv4Addr>) -> bool {
-        address.is_some_and(|address| self.switch.tables_mut().inside.lookup(address))
+        address.is_some_and(|address| self.place.switch_mut(0).tables_mut().inside.lookup(address))
     }
 
     /// The same frame to the public end, if it is for an inside host that has one.
@@ -212,7 +172,8 @@ impl Nat {
         let protocol = quote.as_ref().map_or(ipv4.protocol, |quote| quote.protocol);
         let mut key = [0; Endpoint::LEN];
         Endpoint { addr: ipv4.dst, port: *port, protocol }.encode(&mut key);
-        let record = self.store.record(self.store.head(0)?, App::ID, &key)?;
+        let store = self.place.store();
+        let record = store.record(store.head(0)?, App::ID, &key)?;
         let public = Binding::decode(&record.value);
         (ipv4.dst, *port) = (public.addr, public.port);
         if let Some(quote) = quote {
@@ -226,57 +187,6 @@ impl Nat {
     /// Dropped frames, by reason.
     #[must_use]
     pub fn dropped(&self) -> BTreeMap<String, u64> {
-        let dropped = self.switch.statistics().drops().filter(|(_, count)| *count > 0);
-        dropped.map(|(reason, count)| (reason.to_owned(), count)).collect()
-    }
-
-    /// Carries messages between switch and store until both are silent.
-    fn exchange(&mut self, left: &mut Vec<Vec<u8>>) {
-        for _ in 0..ROUNDS_MAX {
-            for (port, bytes) in self.output.iter() {
-                match (port, Datagram::parse(bytes)) {
-                    (STORE, Some(request)) => {
-                        self.store.handle_request(request.from, request.payload, Time(self.now));
-                    }
-                    _ => left.push(bytes.to_vec()),
-                }
-            }
-            self.output.clear();
-            // The messages from node to node take no time, but they take this call.
-            self.store.handle_timeout(Time(self.now));
-            let from = SocketAddrV4::new(STORE_ADDRESS, UDP_PORT);
-            while let Some(transmit) = self.store.poll_transmit() {
-                if let StoreDestination::Switch(to) = transmit.to {
-                    let answer = Datagram { from, to, payload: &transmit.bytes }.to_frame([0; 6], [0; 6]);
-                    self.switch.process(STORE, &answer, Ticks::from_micros(self.now), &mut self.output);
-                }
-            }
-            if self.output.is_empty() {
-                return;
-            }
-        }
-    }
-}
-
-fn config(lease: Lease, inside: &[(Ipv4Addr, u8)]) -> SwitchConfig {
-    let mac = |last| MacAddr::new([0x02, 0, 0, 0, 0, last]);
-    let next_hop =
-        |port: u16| NextHop { port, source: mac(1 + port as u8), destination: mac(0xf1 + port as u8) };
-    let outside = Route { prefix: Ipv4Addr::UNSPECIFIED, length: 0, next_hop: next_hop(OUTSIDE) };
-    let inside = inside.iter().map(|(prefix, length)| Route {
-        prefix: *prefix,
-        length: *length,
-        next_hop: next_hop(INSIDE),
-    });
-    SwitchConfig {
-        identity: SwitchIdentity { switch: 1, incarnation: 1 },
-        mac: mac(1),
-        address: SWITCH_ADDRESS,
-        lease,
-        stores: vec![StorePath { address: STORE_ADDRESS, mac: mac(0xfa), port: STORE }],
-        store_facing_ports: vec![STORE],
-        routes: std::iter::once(outside).chain(inside).collect(),
-        store_mtu: u16::MAX,
-        authentication: None,
+        self.place.dropped(0)
     }
 }

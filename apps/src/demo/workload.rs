@@ -46,7 +46,7 @@ const LENGTH: u32 = 512 * 1024;
 const LENGTH_SPREAD: u32 = 512 * 1024;
 
 /// First local port. All clients use the same ones, so the NAT cannot keep every port.
-const LOCAL_PORT: u16 = 40_001;
+pub const LOCAL_PORT: u16 = 40_001;
 
 /// The connections of a run, by client.
 #[must_use]

@@ -2,17 +2,21 @@
 //! packet: same lease point and key, same headers, same state, same verdict.
 
 mod arithmetic_app;
+#[path = "../../../redplane-codegen/tests/fixtures/cache/input.rs"]
+#[expect(unreachable_pub, reason = "an app is written as a library would write it")]
+pub(crate) mod cache_app;
 mod puzzle_app;
 
 use std::net::Ipv4Addr;
 
-use apps::nat;
+use apps::{firewall, load_balancer, nat};
 use arithmetic_app::arithmetic;
+use cache_app::cache;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use puzzle_app::puzzle;
 
-use redplane_codegen::interpret::{Machine, Outcome};
+use redplane_codegen::interpret::{Lookup, Machine, Outcome};
 use redplane_codegen::ir::{self, Mode, Record};
 use redplane_codegen::packet::HEADERS;
 use redplane_sdk::app::Pass;
@@ -20,13 +24,14 @@ use redplane_sdk::packet::Packet;
 use redplane_sdk::protocol::{
     Fixed, Header, Kind, Lease, Reaction, Schema, Serial, SlotTable, SwitchIdentity, Ticks,
 };
+use redplane_sdk::table::Columns;
 use redplane_sdk::{App, Handled, StateHandle, Verdict};
 
 const NOW: Ticks = Ticks(1000);
 const PORT: u16 = 5;
 
 /// The app of this name in a source text, as a build script would compile it.
-fn compile(source: &str, name: &str) -> ir::App {
+pub(crate) fn compile(source: &str, name: &str) -> ir::App {
     let file = syn::parse_file(source).expect("the source compiled already");
     let module = file.items.iter().find_map(|item| match item {
         syn::Item::Mod(module) if module.ident == name => Some(module),
@@ -55,8 +60,31 @@ fn bits(bytes: &[u8], at: usize, width: usize) -> u128 {
     (at..at + width).fold(0, |value, bit| value << 1 | u128::from(bytes[bit / 8] >> (7 - bit % 8) & 1))
 }
 
-/// A packet's headers as the interpreter has them.
-fn values(packet: &Packet) -> Vec<Option<Vec<u128>>> {
+/// A packet's headers as the interpreter has them: the standard ones, then those of the app.
+fn values(ir: &ir::App, packet: &Packet) -> Vec<Option<Vec<u128>>> {
+    let mut values = standard_values(packet);
+    let mut at = 0;
+    for header in &ir.headers[HEADERS.len()..] {
+        let edge = header.after[0];
+        let before = if edge.header == "udp" { "ports" } else { edge.header };
+        let place = ir.headers.iter().position(|known| known.name == before).expect("it stands after one");
+        let is = |(name, wanted): &(&str, &[u64])| {
+            let field = ir.headers[place].fields.iter().position(|(known, _)| known == name);
+            let value = values[place].as_ref().map(|values| values[field.expect("a field of it")]);
+            value.is_some_and(|value| wanted.iter().any(|wanted| u128::from(*wanted) == value))
+        };
+        let is_there = edge.when.iter().all(is) && (edge.header != "udp" || packet.udp.is_some());
+        let mut take = |width: usize| {
+            at += width;
+            bits(packet.own(), at - width, width)
+        };
+        let widths = header.fields.iter().map(|(_, ty)| usize::from(ty.bits()));
+        values.push(is_there.then(|| widths.map(&mut take).collect()));
+    }
+    values
+}
+
+fn standard_values(packet: &Packet) -> Vec<Option<Vec<u128>>> {
     let p = packet;
     let emitted = [
         Some(p.ethernet.emit().to_vec()),
@@ -102,6 +130,7 @@ fn fields(record: &Record, value: &impl Fixed) -> Vec<u128> {
 fn outcome(handled: Handled) -> Option<Outcome> {
     Some(match handled.ok()? {
         Verdict::Forward => Outcome::Forward,
+        Verdict::Via(addr) => Outcome::Via(addr.to_bits()),
         Verdict::To(port) => Outcome::To(port),
         Verdict::Reply => Outcome::Reply,
         Verdict::Recirculate => Outcome::Recirculate,
@@ -113,7 +142,7 @@ fn outcome(handled: Handled) -> Option<Outcome> {
 struct Twin<'a, A: App> {
     ir: &'a ir::App,
     tables: &'a A::Tables,
-    lookup: &'a dyn Fn(usize, u128) -> u128,
+    lookup: Lookup<'a>,
 }
 
 impl<A: App> Twin<'_, A> {
@@ -146,9 +175,9 @@ impl<A: App> Twin<'_, A> {
     fn agree(&self, packet: &Packet, value: A::State) -> Outcome {
         let mut slots = Self::slots();
         let (handled, after, pass) = self.native(&slots, None, packet);
-        let mut machine = Machine::new(self.ir, values(packet), PORT);
+        let mut machine = Machine::new(self.ir, values(self.ir, packet), PORT);
         let interpreted = machine.before(self.lookup);
-        assert_eq!(values(&after), machine.headers);
+        assert_eq!(values(self.ir, &after), machine.headers);
         let Outcome::Reached { point, key } = &interpreted else {
             assert_eq!(outcome(handled).as_ref(), Some(&interpreted));
             return interpreted;
@@ -163,7 +192,7 @@ impl<A: App> Twin<'_, A> {
             let (handled, after, pass) = self.native(&slots, Some(&reached.key), packet);
             let mut absent = machine.clone();
             assert_eq!(Some(absent.absent(*point, self.lookup)), outcome(handled));
-            assert_eq!(values(&after), absent.headers);
+            assert_eq!(values(self.ir, &after), absent.headers);
             assert!(!pass.written);
         }
 
@@ -174,7 +203,7 @@ impl<A: App> Twin<'_, A> {
         let (handled, after, pass) = self.native(&slots, None, packet);
         let held = machine.rest(*point, fields(&self.ir.state.record, &value), self.lookup);
         assert_eq!(Some(held), outcome(handled));
-        assert_eq!(values(&after), machine.headers);
+        assert_eq!(values(self.ir, &after), machine.headers);
         assert_eq!(fields(&self.ir.state.record, &pass.value), machine.state);
         assert_eq!(pass.written, machine.written);
         interpreted
@@ -270,11 +299,11 @@ fn the_nat_does_natively_what_its_ir_says() {
     let mut tables = <nat::App as App>::Tables::default();
     tables.inside.insert(Ipv4Addr::new(10, 0, 0, 0), 8, true).unwrap();
     tables.public.insert(Ipv4Addr::new(203, 0, 113, 0), 24, true).unwrap();
-    let lookup = |table: usize, key: u128| {
-        u128::from(match ir.tables[table].handle.as_str() {
-            "inside" => tables.inside.lookup(ipv4(key)),
-            _ => tables.public.lookup(ipv4(key)),
-        })
+    let lookup = |table: usize, key: &[u128]| {
+        vec![u128::from(match ir.tables[table].handle.as_str() {
+            "inside" => tables.inside.lookup(ipv4(key[0])),
+            _ => tables.public.lookup(ipv4(key[0])),
+        })]
     };
     let twin = Twin::<nat::App> { ir: &ir, tables: &tables, lookup: &lookup };
     run(&(packet(), address(), any::<u16>()), |(packet, addr, port)| {
@@ -282,8 +311,68 @@ fn the_nat_does_natively_what_its_ir_says() {
     });
 }
 
+/// Packets come in by port 5: it leads inside, or it does not.
+#[test]
+fn the_firewall_does_natively_what_its_ir_says() {
+    use firewall::Phase::{Closed, InsideAsked, InsideDone, New, Open, OutsideAsked, OutsideDone, Reset};
+    let ir = compile(include_str!("../../src/firewall.rs"), "firewall");
+    same_program::<firewall::App>(&ir);
+    for outward in [false, true] {
+        let mut tables = <firewall::App as App>::Tables::default();
+        tables.inside.insert(PORT, outward).unwrap();
+        tables.blocked.add(&[("outside", "198.51.100.7"), ("protocol", "17")], true).unwrap();
+        tables.published.add(&[("inside", "10.0.0.0/8"), ("outside_port", "0x0/0x1")], true).unwrap();
+        tables.published.add(&[("inside_port", "0x8000/0xc000")], true).unwrap();
+        let lookup = |table: usize, key: &[u128]| {
+            let flow = || firewall::Flow::from_words(key.try_into().expect("a flow"));
+            vec![u128::from(match ir.tables[table].handle.as_str() {
+                "inside" => tables.inside.lookup(key[0] as u16),
+                "blocked" => tables.blocked.lookup(flow()),
+                _ => tables.published.lookup(flow()),
+            })]
+        };
+        let twin = Twin::<firewall::App> { ir: &ir, tables: &tables, lookup: &lookup };
+        let phases = vec![New, InsideAsked, OutsideAsked, Open, InsideDone, OutsideDone, Closed, Reset];
+        run(&(packet(), prop::sample::select(phases)), |(packet, phase)| {
+            twin.agree(&packet, firewall::Track { phase });
+        });
+    }
+}
+
+#[test]
+fn the_load_balancer_does_natively_what_its_ir_says() {
+    use load_balancer::{End, Serving};
+    let ir = compile(include_str!("../../src/load_balancer.rs"), "load_balancer");
+    same_program::<load_balancer::App>(&ir);
+    let mut tables = <load_balancer::App as App>::Tables::default();
+    let end = |addr, port, protocol| End { addr, port, protocol };
+    for protocol in [6, 17] {
+        for port in [0, 0x3550, 0x4000] {
+            tables.services.insert(end(HOSTS[2], port, protocol), true).unwrap();
+            tables.fronts.insert(end(HOSTS[1], port, protocol), end(HOSTS[2], 80, protocol)).unwrap();
+        }
+    }
+    let lookup = |table: usize, key: &[u128]| {
+        let key = End::from_words(key.try_into().expect("an end"));
+        match ir.tables[table].handle.as_str() {
+            "services" => vec![u128::from(tables.services.lookup(key))],
+            _ => tables.fronts.lookup(key).words().to_vec(),
+        }
+    };
+    let twin = Twin::<load_balancer::App> { ir: &ir, tables: &tables, lookup: &lookup };
+    let ports = prop::sample::select(vec![0, 0x3550, 0x4000, 99]);
+    run(&(packet(), (ports.clone(), ports), address(), any::<u16>(), any::<bool>()), |arguments| {
+        let (mut packet, (src, dst), addr, port, direct) = arguments;
+        if let Some(ports) = &mut packet.ports {
+            (ports.src, ports.dst) = (src, dst);
+        }
+        twin.agree(&packet, Serving { addr, port, direct });
+    });
+}
+
 #[test]
 fn a_bit_of_everything_does_natively_what_its_ir_says() {
+    use puzzle::{Mood, Trait};
     use redplane_sdk::prelude::u3;
     let ir = compile(include_str!("puzzle_app.rs"), "puzzle");
     same_program::<puzzle::App>(&ir);
@@ -291,11 +380,44 @@ fn a_bit_of_everything_does_natively_what_its_ir_says() {
     for (host, class) in HOSTS.into_iter().zip([1, 4, 3, 9, 0]) {
         tables.class.insert(host, 32, class).unwrap();
     }
-    let lookup = |_: usize, key: u128| u128::from(tables.class.lookup(ipv4(key)));
+    tables.next.add(&[("mood", "Wary"), ("part", "0x1/0x1")], Trait { mood: Mood::Angry, part: 3 }).unwrap();
+    tables.next.add(&[("mood", "Calm")], Trait { mood: Mood::Wary, part: 200 }).unwrap();
+    tables.next.add(&[("part", "0x80/0x80")], Trait { mood: Mood::Calm, part: 5 }).unwrap();
+    let lookup = |table: usize, key: &[u128]| match ir.tables[table].handle.as_str() {
+        "class" => vec![u128::from(tables.class.lookup(ipv4(key[0])))],
+        _ => tables.next.lookup(Trait::from_words(key.try_into().expect("a trait"))).words().to_vec(),
+    };
     let twin = Twin::<puzzle::App> { ir: &ir, tables: &tables, lookup: &lookup };
-    let state = (any::<u32>(), any::<u16>(), 0u8..8, any::<bool>(), address());
-    run(&(packet(), state), |(packet, (count, mix, phase, open, peer))| {
-        twin.agree(&packet, puzzle::Known { count, mix, phase: u3::new(phase), open, peer });
+    let moods = prop::sample::select(vec![Mood::Calm, Mood::Wary, Mood::Angry]);
+    let state = (any::<u32>(), any::<u16>(), 0u8..8, any::<bool>(), address(), moods);
+    run(&(packet(), state), |(packet, (count, mix, phase, open, peer, mood))| {
+        twin.agree(&packet, puzzle::Known { count, mix, phase: u3::new(phase), open, peer, mood });
+    });
+}
+
+#[test]
+fn own_headers_do_natively_what_the_ir_says() {
+    use redplane_sdk::prelude::u12;
+    let ir = compile(include_str!("../../../redplane-codegen/tests/fixtures/cache/input.rs"), "cache");
+    same_program::<cache::App>(&ir);
+    let tables = <cache::App as App>::Tables::default();
+    let twin = Twin::<cache::App> { ir: &ir, tables: &tables, lookup: &|_, _| vec![] };
+    let message = (0u8..4, prop::sample::select(vec![0u8, 1, 1, 1, 2]), any::<[u8; 12]>());
+    let port = prop::sample::select(vec![4800u16, 4800, 4801]);
+    run(&(message, port, any::<u32>(), 0u16..4096), |((kind, flags, mut bytes), port, value, version)| {
+        bytes[0] = kind;
+        bytes[1] = flags << 4 | bytes[1] & 0x0f;
+        let mut frame = super::frames::udp((HOSTS[0], 99), (HOSTS[1], port));
+        frame[42..].copy_from_slice(&bytes);
+        let packet =
+            Packet::parse_with(&frame, cache::App::own_headers).expect("well-formed by construction");
+        let expected = match (port, flags) {
+            (4800, 1) => 12,
+            (4800, _) => 8,
+            _ => 0,
+        };
+        assert_eq!(packet.own().len(), expected);
+        twin.agree(&packet, cache::Known { value, version: u12::new(version) });
     });
 }
 
@@ -304,7 +426,7 @@ fn arithmetic_does_natively_what_its_ir_says() {
     let ir = compile(include_str!("arithmetic_app.rs"), "arithmetic");
     same_program::<arithmetic::App>(&ir);
     let tables = <arithmetic::App as App>::Tables::default();
-    let twin = Twin::<arithmetic::App> { ir: &ir, tables: &tables, lookup: &|_, _| 0 };
+    let twin = Twin::<arithmetic::App> { ir: &ir, tables: &tables, lookup: &|_, _| vec![0] };
     run(&packet(), |packet| {
         twin.agree(&packet, arithmetic::Count { packets: 0 });
     });

@@ -16,6 +16,29 @@ pub mod puzzle {
         pub part: u8,
     }
 
+    /// How it behaves.
+    #[repr(u8)]
+    pub enum Mood {
+        /// As ever.
+        Calm,
+        /// A little.
+        Wary = 3,
+        /// Very.
+        Angry,
+    }
+
+    /// Something to look up by.
+    pub struct Trait {
+        /// How it behaves.
+        pub mood: Mood,
+        /// A part of its port.
+        pub part: u8,
+    }
+
+    /// What a trait leads to.
+    #[table(size = 16)]
+    pub type Next = Ternary<Trait, Trait>;
+
     /// What is known of it.
     #[state(key = Host, slots = 16, idle = "10s")]
     pub struct Known {
@@ -29,6 +52,8 @@ pub mod puzzle {
         pub open: bool,
         /// The last host that it spoke to.
         pub peer: Ipv4Addr,
+        /// How it behaves.
+        pub mood: Mood,
     }
 
     /// A class for each address.
@@ -37,6 +62,18 @@ pub mod puzzle {
 
     const QUIET: u8 = 3;
     const MASK: u16 = 0x0ff0;
+
+    /// What comes of a mood.
+    #[inline]
+    fn stirred(known: &Known, icmp: &Option<Icmp>, part: u8) -> Trait {
+        let (mood, other) = (known.mood, part + 1);
+        let mood = match mood {
+            Mood::Calm if icmp.is_some() => Mood::Wary,
+            Mood::Calm | Mood::Angry => Mood::Calm,
+            same => same,
+        };
+        Trait { mood, part: other }
+    }
 
     /// Goes through every kind of statement.
     #[handler]
@@ -83,7 +120,12 @@ pub mod puzzle {
         } else {
             known.phase = known.phase + u3::new(5);
         }
-        let part = ip.identification;
+        let next = cx.next.lookup(stirred(&known, &pkt.icmp, part));
+        if next.mood != known.mood && next.mood >= Mood::Wary {
+            known.mood = next.mood;
+            return cx.via(known.peer);
+        }
+        let part = ip.identification + u16::from(next.part);
         if known.phase == u3::new(2) && known.count <= 5_000 {
             ip.identification = part + known.mix;
             return cx.recirculate();

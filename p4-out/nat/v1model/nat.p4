@@ -4,7 +4,7 @@
  *     app           nat, number 1
  *     target        v1model (BMv2 simple_switch)
  *     fingerprint   0x96df, of the layout of key and state
- *     program       0x2c629740065c082f
+ *     program       0xc12f2f4e7aac55f4
  *
  * Network address and port translation.
  *
@@ -87,7 +87,6 @@ const bit<8>  PROTOCOL_UDP           = 17;
 /// This app, in every message.
 const bit<16> NAT_APP         = 1;
 const bit<16> NAT_FINGERPRINT = 0x96df;
-
 /* ---- sizes */
 
 const bit<32> NAT_SLOTS       = 1 << 16;
@@ -155,13 +154,13 @@ enum bit<8> rp_drop_t {
     NO_LEASE                 = 13,     // a RECALL of what is not held
     NOT_CONFIGURED           = 14,     // the operator has not configured the switch, or not this shard
     PROTOCOL_UNAUTHENTICATED = 15,     // never counted here: only the software switch looks at codes
-    NOT_IPV4                 = 16,     // apps/src/nat.rs:57
-    FRAGMENT                 = 17,     // apps/src/nat.rs:59
-    NOT_OURS                 = 18,     // apps/src/nat.rs:64
-    ICMP_QUOTE               = 19,     // apps/src/nat.rs:74
-    UNSOLICITED              = 20,     // apps/src/nat.rs:78
-    ICMP_KIND                = 21,     // apps/src/nat.rs:98
-    NOT_TRANSLATABLE         = 22      // apps/src/nat.rs:102
+    NOT_IPV4                 = 16,     // apps/src/nat.rs:86
+    FRAGMENT                 = 17,     // apps/src/nat.rs:88
+    NOT_OURS                 = 18,     // apps/src/nat.rs:93
+    ICMP_KIND                = 19,     // apps/src/nat.rs:97
+    NOT_TRANSLATABLE         = 20,     // apps/src/nat.rs:100
+    ICMP_QUOTE               = 21,     // apps/src/nat.rs:103
+    UNSOLICITED              = 22      // apps/src/nat.rs:114
 }
 const bit<32> RP_DROPS = 23;
 
@@ -448,9 +447,8 @@ struct binding_t {
 /// Where the handler needs its state. `lease` creates the record if it is absent, `find` does not.
 enum bit<8> nat_point_t {
     NONE    = 0,
-    FIND_1  = 1,    // apps/src/nat.rs:77
-    LEASE_2 = 2,    // apps/src/nat.rs:105
-    FIND_3  = 3     // apps/src/nat.rs:115
+    LEASE_1 = 1,    // apps/src/nat.rs:112
+    FIND_2  = 2     // apps/src/nat.rs:114
 }
 
 /// Locals of translate() that are set before a lease point and read after it.
@@ -678,7 +676,7 @@ parser NatParser(packet_in packet, out headers_t hdr, inout metadata_t meta,
     }
 }
 
-/* ---- the handler: translate(), apps/src/nat.rs:56 */
+/* ---- the handler: translate(), apps/src/nat.rs:85 */
 
 action rp_forward(inout metadata_t meta) {
     meta.verdict = rp_verdict_t.FORWARD;
@@ -700,167 +698,208 @@ action rp_reach(inout metadata_t meta, in nat_point_t point, in bool create) {
 }
 
 /// Translates the source of what leaves and the destination of what comes in.
-/// apps/src/nat.rs:56: translate(), up to its lease point or to its end.
+/// apps/src/nat.rs:85: translate(), up to its lease point or to its end.
 control Translate(inout headers_t hdr, inout metadata_t meta) {
-    bit<16> port = 0;
-    bit<32> addr = 0;
-    bit<16> port_2 = 0;
+    bool source;
+    bit<16> port;
+    bit<16> value_ = 0;
+    bit<32> end_addr = 0;
+    bool source_2;
+    bit<16> port_2;
+    bit<16> value_2 = 0;
+    bit<16> end_port = 0;
+    bit<8> end_protocol = 0;
 
     /// Which source prefixes are inside.
-    /// apps/src/nat.rs:31: `Inside`, looked up in line 61.
+    /// apps/src/nat.rs:31: `Inside`, looked up in line 90.
     action set_inside(bit<1> value) {
         meta.local.from_inside = value == 1;
     }
     table inside {
-        key                  = { hdr.ipv4.src : lpm @name("key"); }    // 32 bits
+        key                  = {
+            hdr.ipv4.src : lpm @name("key");    // 32 bits
+        }
         actions              = { set_inside; }
         const default_action = set_inside(0);
         size                 = NAT_INSIDE_SIZE;
     }
 
     /// The public addresses of this NAT.
-    /// apps/src/nat.rs:35: `Public`, looked up in line 62.
+    /// apps/src/nat.rs:35: `Public`, looked up in line 91.
     action set_public(bit<1> value) {
         meta.local.to_public = value == 1;
     }
     table public {
-        key                  = { hdr.ipv4.dst : lpm @name("key"); }    // 32 bits
+        key                  = {
+            hdr.ipv4.dst : lpm @name("key");    // 32 bits
+        }
         actions              = { set_public; }
         const default_action = set_public(0);
         size                 = NAT_PUBLIC_SIZE;
     }
 
     apply {
-#line 57 "apps/src/nat.rs"
+#line 86 "apps/src/nat.rs"
         if (!hdr.ipv4.isValid()) { rp_drop(meta, rp_drop_t.NOT_IPV4); return; }
         if (hdr.ipv4.more_fragments == 1 || hdr.ipv4.fragment_offset != 0) {
             rp_drop(meta, rp_drop_t.FRAGMENT);
             return;
         }
-#line 61 "apps/src/nat.rs"
+#line 90 "apps/src/nat.rs"
         inside.apply();
         public.apply();
         if (!meta.local.from_inside && !meta.local.to_public) {
             rp_drop(meta, rp_drop_t.NOT_OURS);
             return;
         }
-#line 68 "apps/src/nat.rs"
-        if (hdr.inner_ipv4.isValid()) {
-            if (hdr.inner_ports.isValid()) {
-                if (meta.local.from_inside) { port = hdr.inner_ports.dst; } else { port = hdr.inner_ports.src; }
-            } else if (hdr.inner_icmp.isValid()) {
-                port = hdr.inner_icmp.identifier;
-            } else {
-                rp_drop(meta, rp_drop_t.ICMP_QUOTE);
-                return;
-            }
-#line 76 "apps/src/nat.rs"
-            if (meta.local.from_inside) { addr = hdr.inner_ipv4.dst; } else { addr = hdr.inner_ipv4.src; }
-            meta.key = { addr, port, hdr.inner_ipv4.protocol };
-            rp_reach(meta, nat_point_t.FIND_1, false);
-            return;
-        }
-#line 94 "apps/src/nat.rs"
-        if (hdr.ports.isValid()) {
-            if (meta.local.from_inside) { port_2 = hdr.ports.src; } else { port_2 = hdr.ports.dst; }
-        } else if (hdr.icmp.isValid()) {
-            if (hdr.icmp.kind != 8 && hdr.icmp.kind != 0) {
+#line 95 "apps/src/nat.rs"
+        if (hdr.icmp.isValid()) {
+            if (!hdr.inner_ipv4.isValid() && hdr.icmp.kind != 8 && hdr.icmp.kind != 0) {
                 rp_drop(meta, rp_drop_t.ICMP_KIND);
                 return;
             }
-#line 100 "apps/src/nat.rs"
-            port_2 = hdr.icmp.identifier;
-        } else {
+#line 99 "apps/src/nat.rs"
+        } else if (!hdr.ports.isValid()) {
             rp_drop(meta, rp_drop_t.NOT_TRANSLATABLE);
             return;
         }
-#line 104 "apps/src/nat.rs"
-        if (meta.local.from_inside) {
-            meta.key = { hdr.ipv4.src, port_2, hdr.ipv4.protocol };
-            rp_reach(meta, nat_point_t.LEASE_2, true);
+#line 102 "apps/src/nat.rs"
+        if (hdr.inner_ipv4.isValid() && !hdr.inner_ports.isValid() && !hdr.inner_icmp.isValid()) {
+            rp_drop(meta, rp_drop_t.ICMP_QUOTE);
             return;
         }
-#line 115 "apps/src/nat.rs"
-        meta.key = { hdr.ipv4.dst, port_2, hdr.ipv4.protocol };
-        rp_reach(meta, nat_point_t.FIND_3, false);
-#line 787 "nat.p4"
-    }
-}
-
-/// apps/src/nat.rs:77: the rest of translate(), with the state in `meta.value`.
-control TranslateHeld1(inout headers_t hdr, inout metadata_t meta) {
-    apply {
-#line 80 "apps/src/nat.rs"
-        if (hdr.inner_ports.isValid()) {
-            if (meta.local.from_inside) {
-#line 81 "apps/src/nat.rs"
-                hdr.inner_ports.dst = meta.value.port;
-            } else {
-#line 81 "apps/src/nat.rs"
-                hdr.inner_ports.src = meta.value.port;
+        if (hdr.inner_ipv4.isValid()) {
+#line 56 "apps/src/nat.rs"
+            source = !meta.local.from_inside;
+            port = 0;
+            if (hdr.inner_ports.isValid()) {
+                if (source) { value_ = hdr.inner_ports.src; } else { value_ = hdr.inner_ports.dst; }
+#line 59 "apps/src/nat.rs"
+                port = value_;
+            } else if (hdr.inner_icmp.isValid()) {
+                port = hdr.inner_icmp.identifier;
             }
-#line 82 "apps/src/nat.rs"
-        } else if (hdr.inner_icmp.isValid()) {
-            hdr.inner_icmp.identifier = meta.value.port;
-        }
-        if (meta.local.from_inside) {
-            hdr.ipv4.src = meta.value.addr;
-            hdr.inner_ipv4.dst = meta.value.addr;
+            if (source) { end_addr = hdr.inner_ipv4.src; } else { end_addr = hdr.inner_ipv4.dst; }
+#line 63 "apps/src/nat.rs"
+            end_port = port;
+#line 63 "apps/src/nat.rs"
+            end_protocol = hdr.inner_ipv4.protocol;
         } else {
-            hdr.ipv4.dst = meta.value.addr;
-            hdr.inner_ipv4.src = meta.value.addr;
+#line 56 "apps/src/nat.rs"
+            source_2 = meta.local.from_inside;
+            port_2 = 0;
+            if (hdr.ports.isValid()) {
+                if (source_2) { value_2 = hdr.ports.src; } else { value_2 = hdr.ports.dst; }
+#line 59 "apps/src/nat.rs"
+                port_2 = value_2;
+            } else if (hdr.icmp.isValid()) {
+                port_2 = hdr.icmp.identifier;
+            }
+            if (source_2) { end_addr = hdr.ipv4.src; } else { end_addr = hdr.ipv4.dst; }
+#line 63 "apps/src/nat.rs"
+            end_port = port_2;
+#line 63 "apps/src/nat.rs"
+            end_protocol = hdr.ipv4.protocol;
         }
+#line 111 "apps/src/nat.rs"
+        if (meta.local.from_inside && !hdr.inner_ipv4.isValid()) {
+            meta.key = { end_addr, end_port, end_protocol };
+            rp_reach(meta, nat_point_t.LEASE_1, true);
+            return;
+        }
+#line 114 "apps/src/nat.rs"
+        meta.key = { end_addr, end_port, end_protocol };
+        rp_reach(meta, nat_point_t.FIND_2, false);
+#line 814 "nat.p4"
+    }
+}
+
+/// apps/src/nat.rs:112: the rest of translate(), with the state in `meta.value`.
+control TranslateHeld1(inout headers_t hdr, inout metadata_t meta) {
+    bool source_3;
+    bool source_4;
+
+    apply {
+#line 117 "apps/src/nat.rs"
+        if (hdr.inner_ipv4.isValid()) {
+#line 72 "apps/src/nat.rs"
+            source_3 = !meta.local.from_inside;
+#line 75 "apps/src/nat.rs"
+            if (hdr.inner_ports.isValid()) {
+                if (source_3) { hdr.inner_ports.src = meta.value.port; } else { hdr.inner_ports.dst = meta.value.port; }
+            } else if (hdr.inner_icmp.isValid()) {
+                hdr.inner_icmp.identifier = meta.value.port;
+            }
+            if (source_3) { hdr.inner_ipv4.src = meta.value.addr; } else { hdr.inner_ipv4.dst = meta.value.addr; }
+#line 119 "apps/src/nat.rs"
+            if (meta.local.from_inside) {
+                hdr.ipv4.src = meta.value.addr;
+            } else {
+                hdr.ipv4.dst = meta.value.addr;
+            }
+        } else {
+#line 72 "apps/src/nat.rs"
+            source_4 = meta.local.from_inside;
+#line 75 "apps/src/nat.rs"
+            if (hdr.ports.isValid()) {
+                if (source_4) { hdr.ports.src = meta.value.port; } else { hdr.ports.dst = meta.value.port; }
+            } else if (hdr.icmp.isValid()) {
+                hdr.icmp.identifier = meta.value.port;
+            }
+            if (source_4) { hdr.ipv4.src = meta.value.addr; } else { hdr.ipv4.dst = meta.value.addr; }
+        }
+#line 128 "apps/src/nat.rs"
         if (meta.local.from_inside && meta.local.to_public) { rp_recirculate(meta); } else { rp_forward(meta); }
-#line 815 "nat.p4"
+#line 854 "nat.p4"
     }
 }
 
-/// apps/src/nat.rs:77: what translate() does if there is no such record.
-control TranslateAbsent1(inout headers_t hdr, inout metadata_t meta) {
-    apply {
-#line 78 "apps/src/nat.rs"
-        rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 824 "nat.p4"
-    }
-}
-
-/// apps/src/nat.rs:105: the rest of translate(), with the state in `meta.value`.
+/// apps/src/nat.rs:114: the rest of translate(), with the state in `meta.value`.
 control TranslateHeld2(inout headers_t hdr, inout metadata_t meta) {
+    bool source_3;
+    bool source_4;
+
     apply {
-#line 106 "apps/src/nat.rs"
-        hdr.ipv4.src = meta.value.addr;
-        if (hdr.ports.isValid()) {
-            hdr.ports.src = meta.value.port;
-        } else if (hdr.icmp.isValid()) {
-            hdr.icmp.identifier = meta.value.port;
+#line 117 "apps/src/nat.rs"
+        if (hdr.inner_ipv4.isValid()) {
+#line 72 "apps/src/nat.rs"
+            source_3 = !meta.local.from_inside;
+#line 75 "apps/src/nat.rs"
+            if (hdr.inner_ports.isValid()) {
+                if (source_3) { hdr.inner_ports.src = meta.value.port; } else { hdr.inner_ports.dst = meta.value.port; }
+            } else if (hdr.inner_icmp.isValid()) {
+                hdr.inner_icmp.identifier = meta.value.port;
+            }
+            if (source_3) { hdr.inner_ipv4.src = meta.value.addr; } else { hdr.inner_ipv4.dst = meta.value.addr; }
+#line 119 "apps/src/nat.rs"
+            if (meta.local.from_inside) {
+                hdr.ipv4.src = meta.value.addr;
+            } else {
+                hdr.ipv4.dst = meta.value.addr;
+            }
+        } else {
+#line 72 "apps/src/nat.rs"
+            source_4 = meta.local.from_inside;
+#line 75 "apps/src/nat.rs"
+            if (hdr.ports.isValid()) {
+                if (source_4) { hdr.ports.src = meta.value.port; } else { hdr.ports.dst = meta.value.port; }
+            } else if (hdr.icmp.isValid()) {
+                hdr.icmp.identifier = meta.value.port;
+            }
+            if (source_4) { hdr.ipv4.src = meta.value.addr; } else { hdr.ipv4.dst = meta.value.addr; }
         }
-#line 113 "apps/src/nat.rs"
-        if (meta.local.to_public) { rp_recirculate(meta); } else { rp_forward(meta); }
-#line 840 "nat.p4"
+#line 128 "apps/src/nat.rs"
+        if (meta.local.from_inside && meta.local.to_public) { rp_recirculate(meta); } else { rp_forward(meta); }
+#line 894 "nat.p4"
     }
 }
 
-/// apps/src/nat.rs:115: the rest of translate(), with the state in `meta.value`.
-control TranslateHeld3(inout headers_t hdr, inout metadata_t meta) {
+/// apps/src/nat.rs:114: what translate() does if there is no such record.
+control TranslateAbsent2(inout headers_t hdr, inout metadata_t meta) {
     apply {
-#line 118 "apps/src/nat.rs"
-        hdr.ipv4.dst = meta.value.addr;
-        if (hdr.ports.isValid()) {
-            hdr.ports.dst = meta.value.port;
-        } else if (hdr.icmp.isValid()) {
-            hdr.icmp.identifier = meta.value.port;
-        }
-        rp_forward(meta);
-#line 855 "nat.p4"
-    }
-}
-
-/// apps/src/nat.rs:115: what translate() does if there is no such record.
-control TranslateAbsent3(inout headers_t hdr, inout metadata_t meta) {
-    apply {
-#line 116 "apps/src/nat.rs"
+#line 114 "apps/src/nat.rs"
         rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 864 "nat.p4"
+#line 903 "nat.p4"
     }
 }
 
@@ -1648,10 +1687,8 @@ control NatIngress(inout headers_t hdr, inout metadata_t meta,
     RpLease()           rp_lease;
     RpValueLoad()       rp_value_load;
     TranslateHeld1()    translate_held_1;
-    TranslateAbsent1()  translate_absent_1;
     TranslateHeld2()    translate_held_2;
-    TranslateHeld3()    translate_held_3;
-    TranslateAbsent3()  translate_absent_3;
+    TranslateAbsent2()  translate_absent_2;
     RpValueStore()      rp_value_store;
     RpSequence()        rp_sequence;
     RpAcknowledged()    rp_acknowledged;
@@ -1681,20 +1718,14 @@ control NatIngress(inout headers_t hdr, inout metadata_t meta,
             rp_generation.apply(hdr, meta);
             rp_lease.apply(hdr, meta);
             rp_value_load.apply(meta);
-            if (meta.slot.live && meta.point == nat_point_t.FIND_1) {
+            if (meta.slot.live && meta.point == nat_point_t.LEASE_1) {
                 translate_held_1.apply(hdr, meta);
             }
-            if (!meta.slot.live && meta.pass.absent == 1 && meta.point == nat_point_t.FIND_1) {
-                translate_absent_1.apply(hdr, meta);
-            }
-            if (meta.slot.live && meta.point == nat_point_t.LEASE_2) {
+            if (meta.slot.live && meta.point == nat_point_t.FIND_2) {
                 translate_held_2.apply(hdr, meta);
             }
-            if (meta.slot.live && meta.point == nat_point_t.FIND_3) {
-                translate_held_3.apply(hdr, meta);
-            }
-            if (!meta.slot.live && meta.pass.absent == 1 && meta.point == nat_point_t.FIND_3) {
-                translate_absent_3.apply(hdr, meta);
+            if (!meta.slot.live && meta.pass.absent == 1 && meta.point == nat_point_t.FIND_2) {
+                translate_absent_2.apply(hdr, meta);
             }
             rp_value_store.apply(hdr, meta);
             rp_sequence.apply(hdr, meta);

@@ -6,7 +6,6 @@ use syn::{Expr, ExprField, ExprPath, ExprStruct, Member};
 use super::{Binding, Borrow, Checker, Val, Want, Which};
 use crate::codes;
 use crate::ir::{self, ExprKind, HeaderField, Type};
-use crate::packet::HEADERS;
 use crate::syntax::INGRESS_PORT;
 use crate::words;
 
@@ -27,6 +26,7 @@ impl Checker<'_> {
             }
             Some(Binding::Constant(value, ty)) => super::expr::constant(value, ty, span),
             Some(Binding::Int(value)) => Val::Int(value, span),
+            Some(Binding::MaybeHeader { id, borrow }) => Val::MaybeHeader { id, borrow },
             Some(Binding::Unknown) => Val::Unknown,
             None if self.module.constants.contains_key(&text) => self.named_constant(&text, span),
             None => {
@@ -108,16 +108,16 @@ impl Checker<'_> {
     }
 
     fn packet_field(&mut self, name: &str, mutable: bool, span: Span) -> Val {
-        let Some(id) = crate::packet::header(name) else {
+        let Some(id) = self.module.headers.iter().position(|header| header.name == name) else {
             self.diagnostics.report_at(
                 codes::UNKNOWN_HEADER,
                 span,
                 format!("the packet has no header `{name}`"),
-                words::suggest(name, "headers", HEADERS.iter().map(|header| header.name)),
+                words::suggest(name, "headers", self.module.headers.iter().map(|header| header.name)),
             );
             return Val::Unknown;
         };
-        if HEADERS[id].always {
+        if self.module.headers[id].always {
             return Val::Header { id, mutable };
         }
         Val::MaybeHeader { id, borrow: Borrow::Not }
@@ -125,7 +125,7 @@ impl Checker<'_> {
 
     /// Index and type of a header's field.
     pub(super) fn header_field(&mut self, id: usize, name: &str, span: Span) -> Option<(HeaderField, Type)> {
-        let header = &HEADERS[id];
+        let header = &self.module.headers[id];
         if let Some(field) = header.fields.iter().position(|(field, _)| *field == name) {
             return Some((HeaderField { header: id, field }, header.fields[field].1));
         }
@@ -185,7 +185,7 @@ impl Checker<'_> {
 
     /// A header that may not be there is used as if it were.
     pub(super) fn unchecked_header(&mut self, id: usize, span: Span) {
-        let name = HEADERS[id].name;
+        let name = self.module.headers[id].name;
         self.diagnostics.report_at(
             codes::HEADER_UNCHECKED,
             span,
@@ -207,18 +207,15 @@ impl Checker<'_> {
     /// `Endpoint { addr, port: 80, .. }`
     pub(super) fn struct_literal(&mut self, item: &ExprStruct) -> Val {
         let name = item.path.segments.last().map(|last| last.ident.to_string()).unwrap_or_default();
-        let is = |struct_item: Option<&syn::ItemStruct>| struct_item.is_some_and(|item| item.ident == name);
-        let which = if is(self.module.key_item) {
-            Which::Key
-        } else if is(self.module.state_item) {
-            Which::State
-        } else {
-            self.unsupported(&item.path, "struct like this", "only the key and the state are structs");
+        let Some(which) = self.which(&name) else {
+            let help =
+                "the key, the state, and structs of this module whose fields are words are what there is";
+            self.unsupported(&item.path, "struct like this", help);
             return Val::Unknown;
         };
         let Some(record) = self.record(which).cloned() else { return Val::Unknown };
         if let Some(rest) = &item.rest {
-            let message = "a key or state is written with all its fields: what `..` adds is not seen here";
+            let message = "a struct is written with all its fields: what `..` adds is not seen here";
             self.diagnostics.report(codes::STRUCT_FIELDS, rest, message, "name every field");
         }
         let mut values: Vec<Option<ir::Expr>> = vec![None; record.fields.len()];

@@ -88,7 +88,7 @@ impl Checker<'_> {
             self.diagnostics.report(
                 codes::OPERATOR,
                 op,
-                format!("`{}` does not have this operator on a switch", types::display(left.ty)),
+                format!("`{}` does not have this operator on a switch", self.shown(left.ty)),
                 "convert to an integer first: `u32::from(addr)`, `u8::from(flag)`",
             );
             return Val::Unknown;

@@ -9,7 +9,6 @@ use super::expr::compound;
 use super::{Binding, Checker, Val, Want, Which};
 use crate::codes;
 use crate::ir::{self, ExprKind, Place, Type};
-use crate::packet::HEADERS;
 use crate::tree::NodeKind;
 
 /// What stands left of `=`.
@@ -133,7 +132,9 @@ impl Checker<'_> {
             }
             Some(Binding::Unknown) => Target::Unknown,
             Some(Binding::State) => self.not_assignable(expr, "the handle of the state"),
-            Some(Binding::Header { .. }) => self.not_assignable(expr, "a whole header"),
+            Some(Binding::Header { .. } | Binding::MaybeHeader { .. }) => {
+                self.not_assignable(expr, "a whole header")
+            }
             Some(Binding::Packet { .. } | Binding::Context) => self.not_assignable(expr, "this"),
             None if self.module.constants.contains_key(&name.to_string()) => {
                 self.immutable(name, "a local instead of a constant");
@@ -219,14 +220,14 @@ impl Checker<'_> {
                 name.span(),
                 format!(
                     "the checksum of `{}` is kept right by the deparser, from what changed",
-                    HEADERS[id].name
+                    self.module.headers[id].name
                 ),
                 "remove the assignment",
             );
             return Target::Unknown;
         }
         if !mutable {
-            let header = HEADERS[id].name;
+            let header = self.module.headers[id].name;
             self.diagnostics.report(
                 codes::IMMUTABLE,
                 &item.base,

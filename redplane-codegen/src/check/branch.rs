@@ -159,6 +159,7 @@ impl Checker<'_> {
             (value, Val::Never) => self.settle(value, then),
             (Val::Unknown, _) | (_, Val::Unknown) => Val::Unknown,
             (Val::Unit, Val::Unit) => Val::Unit,
+            (Val::State, Val::State) => Val::State,
             (Val::Record(which, a), Val::Record(other, b)) if which == other => {
                 let fields = a.into_iter().zip(b);
                 Val::Record(which, fields.map(|(a, b)| self.merge(then, a, otherwise, b, span)).collect())
@@ -286,6 +287,16 @@ impl Checker<'_> {
             }
             return Val::Unit;
         };
+        if let (Some(subject), Pat::Ident(name), None) = (subject, &arm.pat, &arm.guard)
+            && name.subpat.is_none()
+            && name.by_ref.is_none()
+            && !self.is_constant(&name.ident.to_string())
+        {
+            return self.scoped(|checker| {
+                checker.bind_value(&name.ident, name.mutability.is_some(), Val::Scalar(subject.clone()));
+                checker.expr(&arm.body, want)
+            });
+        }
         let pattern = subject.and_then(|subject| self.arm_condition(subject, &arm.pat));
         let guard = arm.guard.as_ref().map(|(_, guard)| self.condition(guard));
         let always = subject.is_some() && is_wild(&arm.pat) && guard.is_none();
@@ -379,10 +390,9 @@ pub(super) fn unknown_condition(span: Span) -> ir::Expr {
 fn replace_target(nodes: &mut [Node], from: LocalId, to: LocalId) {
     for node in nodes {
         match &mut node.kind {
-            NodeKind::Assign { place: Place::Local(id), .. } | NodeKind::Lookup { into: id, .. } => {
-                if *id == from {
-                    *id = to;
-                }
+            NodeKind::Assign { place: Place::Local(id), .. } if *id == from => *id = to,
+            NodeKind::Lookup { into, .. } => {
+                into.iter_mut().filter(|id| **id == from).for_each(|id| *id = to);
             }
             NodeKind::If { then, otherwise, .. } | NodeKind::Lease { held: then, absent: otherwise, .. } => {
                 replace_target(then, from, to);

@@ -80,7 +80,7 @@ impl Checker<'_> {
             (Type::Ipv4, "new", [a, b, c, d]) => self.dotted([a, b, c, d], span),
             _ => {
                 self.arguments_only(item);
-                self.unknown_call(&item.func, &format!("{}::{name}", types::display(ty)));
+                self.unknown_call(&item.func, &format!("{}::{name}", self.shown(ty)));
                 Val::Unknown
             }
         }
@@ -96,7 +96,7 @@ impl Checker<'_> {
             }
             Val::Unknown | Val::Never => Val::Unknown,
             _ => {
-                let shown = types::display(ty);
+                let shown = self.shown(ty);
                 self.diagnostics.report(
                     codes::CAST,
                     argument,
@@ -120,7 +120,7 @@ impl Checker<'_> {
             }
             Val::Scalar(value) if fits(value.ty) => Val::Scalar(convert(value, ty, span)),
             Val::Scalar(value) => {
-                let (from, to) = (types::display(value.ty), types::display(ty));
+                let (from, to) = (self.shown(value.ty), self.shown(ty));
                 self.diagnostics.report(
                     codes::CAST,
                     argument,

@@ -7,6 +7,7 @@ use super::{Binding, Checker, Frame, Returns, Val, Want};
 use crate::codes;
 use crate::ir::{ExprKind, Type};
 use crate::types;
+use crate::words;
 
 impl Checker<'_> {
     /// A `const` of the module.
@@ -65,11 +66,33 @@ impl Checker<'_> {
         matches!(self.find(name), Some(Binding::Constant(..))) || self.module.constants.contains_key(name)
     }
 
+    /// `Phase::Open`
+    fn variant(&mut self, index: usize, name: &str, span: Span) -> Val {
+        let known = &self.module.aliases.enums[index];
+        if let Some(variant) = known.variants.iter().find(|variant| variant.name == name) {
+            return super::expr::constant(variant.value.into(), Type::Enum(index), span);
+        }
+        let message = format!("`{}` has no variant `{name}`", known.name);
+        let help =
+            words::suggest(name, "variants", known.variants.iter().map(|variant| variant.name.as_str()));
+        self.diagnostics.report_at(codes::UNKNOWN_NAME, span, message, help);
+        Val::Unknown
+    }
+
     /// `u16::MAX`, `Ipv4Addr::UNSPECIFIED`.
     pub(super) fn associated_constant(&mut self, item: &ExprPath) -> Val {
         let segments: Vec<String> = item.path.segments.iter().map(|s| s.ident.to_string()).collect();
         let span = item.path.segments.last().map_or_else(Span::call_site, |last| last.ident.span());
         if let [.., owner, name] = &segments[..] {
+            if let Some(index) = self.module.aliases.enumeration(owner) {
+                return self.variant(index, name, span);
+            }
+            if self.module.aliases.odd_enums.contains_key(owner) {
+                // Reported where it is stored, or by the type that it stands for here.
+                let path = syn::TypePath { qself: None, path: syn::Ident::new(owner, span).into() };
+                types::read(&path.into(), &self.module.aliases, "a value", self.diagnostics);
+                return Val::Unknown;
+            }
             if let Some(ty) = types::named(owner) {
                 let value = match (ty, name.as_str()) {
                     (Type::Uint(_), "MAX") | (Type::Ipv4, "BROADCAST") => Some(super::arithmetic::mask(ty)),

@@ -188,11 +188,11 @@ impl Checker<'_> {
     /// A constant of a type, if it fits.
     pub(super) fn sized(&mut self, value: u128, ty: Type, span: Span) -> Option<ir::Expr> {
         if !matches!(ty, Type::Uint(_)) {
-            self.mismatch(span, &types::display(ty), "a number");
+            self.mismatch(span, &self.shown(ty), "a number");
             return None;
         }
         if value > super::arithmetic::mask(ty) {
-            self.out_of_range(span, &format!("`{}`", types::display(ty)));
+            self.out_of_range(span, &format!("`{}`", self.shown(ty)));
             return None;
         }
         Some(ir::Expr { kind: ExprKind::Const(value), ty, span })
@@ -227,7 +227,7 @@ impl Checker<'_> {
         match value {
             Val::Scalar(value) if value.ty == ty => Some(value),
             Val::Scalar(value) => {
-                self.mismatch(value.span, &types::display(ty), &format!("`{}`", types::display(value.ty)));
+                self.mismatch(value.span, &self.shown(ty), &format!("`{}`", self.shown(value.ty)));
                 None
             }
             Val::Int(value, at) => self.sized(value, ty, at),
@@ -242,6 +242,7 @@ impl Checker<'_> {
             }
             Val::Record(Which::Key, _) => self.mismatched(span, ty, "the key struct"),
             Val::Record(Which::State, _) | Val::State => self.mismatched(span, ty, "the state struct"),
+            Val::Record(Which::Plain(_), _) => self.mismatched(span, ty, "a struct"),
             Val::Header { .. } => self.mismatched(span, ty, "a header"),
             Val::Packet { .. } => self.mismatched(span, ty, "the packet"),
             Val::Context => self.mismatched(span, ty, "the context"),
@@ -251,7 +252,7 @@ impl Checker<'_> {
     }
 
     fn mismatched(&mut self, span: Span, ty: Type, found: &str) -> Option<ir::Expr> {
-        self.mismatch(span, &types::display(ty), found);
+        self.mismatch(span, &self.shown(ty), found);
         None
     }
 
@@ -266,6 +267,8 @@ impl Checker<'_> {
             Val::Header { id, mutable } => Val::Header { id, mutable: mutable && wanted == Borrow::Mutable },
             Val::Packet { mutable } => Val::Packet { mutable: mutable && wanted == Borrow::Mutable },
             Val::Context => Val::Context,
+            // Natively `&mut` of it would count as a write.
+            Val::State if wanted == Borrow::Shared => Val::State,
             Val::Unknown | Val::Never => Val::Unknown,
             _ => {
                 self.diagnostics.report(

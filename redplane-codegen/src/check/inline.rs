@@ -3,7 +3,7 @@
 use proc_macro2::Span;
 use syn::{Expr, ExprCall, FnArg, ItemFn, ReturnType};
 
-use super::{Checker, Frame, Returns, Scope, Val, Want};
+use super::{Binding, Checker, Frame, Returns, Scope, Val, Want};
 use crate::codes;
 use crate::syntax;
 use crate::types;
@@ -79,7 +79,7 @@ impl Checker<'_> {
             return Val::Unit;
         };
         let named = types::simple_name(ty).unwrap_or_default();
-        if self.module.key_item.is_some_and(|key| key.ident == named) {
+        if self.module.is_record(&named) {
             return self.block(&function.block, Want::Value(None));
         }
         let ty = types::read(ty, &self.module.aliases, "the result of an inlined function", self.diagnostics);
@@ -102,7 +102,7 @@ impl Checker<'_> {
             return;
         };
         let scalar = types::simple_name(ty)
-            .is_some_and(|name| types::named(&name).is_some() || self.module.aliases.contains_key(&name));
+            .is_some_and(|name| types::named(&name).is_some() || self.module.aliases.knows(&name));
         let value = match value {
             Val::Scalar(_) | Val::Int(..) if scalar => {
                 match types::read(ty, &self.module.aliases, "a parameter", self.diagnostics) {
@@ -113,6 +113,10 @@ impl Checker<'_> {
             Val::Int(_, at) => {
                 self.unknown_width(at);
                 Val::Unknown
+            }
+            Val::MaybeHeader { id, borrow } => {
+                self.bind(&name.ident.to_string(), Binding::MaybeHeader { id, borrow });
+                return;
             }
             other => other,
         };

@@ -7,12 +7,12 @@ use super::arithmetic::convert;
 use super::stmt::valid;
 use super::{Borrow, Checker, Val, Want};
 use crate::codes;
-use crate::ir::{self, ExprKind, Type, Verdict};
+use crate::ir::{self, Shape, Type, Verdict};
 use crate::tree::NodeKind;
 use crate::types;
 use crate::words;
 
-const VERDICTS: [&str; 5] = ["forward", "to", "reply", "recirculate", "drop"];
+const VERDICTS: [&str; 6] = ["forward", "via", "to", "reply", "recirculate", "drop"];
 
 impl Checker<'_> {
     pub(super) fn method(&mut self, item: &ExprMethodCall, want: Want) -> Val {
@@ -79,6 +79,10 @@ impl Checker<'_> {
             ("forward", 0) => Some(Verdict::Forward),
             ("reply", 0) => Some(Verdict::Reply),
             ("recirculate", 0) => Some(Verdict::Recirculate),
+            ("via", 1) => {
+                let addr = self.expr(&item.args[0], Want::Value(Some(Type::Ipv4)));
+                self.coerce(addr, Type::Ipv4, &item.args[0]).map(Verdict::Via)
+            }
             ("to", 1) => {
                 let port = self.expr(&item.args[0], Want::Value(Some(Type::Uint(16))));
                 self.coerce(port, Type::Uint(16), &item.args[0]).map(Verdict::To)
@@ -89,10 +93,10 @@ impl Checker<'_> {
                     codes::ARGUMENTS,
                     span,
                     format!("`{name}` is called with the wrong number of arguments"),
-                    if name == "to" {
-                        "write `cx.to(port)`".to_owned()
-                    } else {
-                        format!("write `cx.{name}()`")
+                    match name {
+                        "to" => "write `cx.to(port)`".to_owned(),
+                        "via" => "write `cx.via(addr)`".to_owned(),
+                        _ => format!("write `cx.{name}()`"),
                     },
                 );
                 None
@@ -146,19 +150,49 @@ impl Checker<'_> {
         if name != "lookup" {
             return self.unknown_method(item, "a table", &["lookup"]);
         }
-        let (key, value) = (self.module.tables[table].key, self.module.tables[table].value);
         let span = item.method.span();
         if item.args.len() != 1 {
             let message = "`lookup` takes one key";
             self.diagnostics.report_at(codes::ARGUMENTS, span, message, "write `cx.table.lookup(key)`");
             return Val::Unknown;
         }
-        let argument = self.expr(&item.args[0], Want::Value(Some(key)));
-        let Some(argument) = self.coerce(argument, key, &item.args[0]) else { return Val::Unknown };
-        let handle = self.module.tables[table].handle.clone();
-        let into = self.new_fresh(&handle, value, span);
-        self.emit(NodeKind::Lookup { table, key: argument, into }, span);
-        Val::Scalar(ir::Expr { kind: ExprKind::Local(into), ty: value, span })
+        let Some(key) = self.lookup_key(table, &item.args[0]) else { return Val::Unknown };
+        let found = &self.module.tables[table];
+        let (handle, value) = (found.handle.clone(), found.value.clone());
+        match value {
+            Shape::Word(ty) => {
+                let into = self.new_fresh(&handle, ty, span);
+                self.emit(NodeKind::Lookup { table, key, into: vec![into] }, span);
+                Val::Scalar(self.read_local(into, span))
+            }
+            Shape::Record(record) => {
+                let Some(which) = self.which(&record.name) else { return Val::Unknown };
+                let fields = record.fields.iter();
+                let into: Vec<_> = fields
+                    .map(|field| self.new_fresh(&format!("{handle}_{}", field.name), field.ty, span))
+                    .collect();
+                self.emit(NodeKind::Lookup { table, key, into: into.clone() }, span);
+                Val::Record(which, into.into_iter().map(|local| self.read_local(local, span)).collect())
+            }
+        }
+    }
+
+    /// One expression for each column.
+    fn lookup_key(&mut self, table: usize, argument: &Expr) -> Option<Vec<ir::Expr>> {
+        match self.module.tables[table].key.clone() {
+            Shape::Word(ty) => {
+                let key = self.expr(argument, Want::Value(Some(ty)));
+                self.coerce(key, ty, argument).map(|key| vec![key])
+            }
+            Shape::Record(record) => match self.expr(argument, Want::Value(None)) {
+                Val::Record(which, fields) if self.which(&record.name) == Some(which) => Some(fields),
+                Val::Unknown | Val::Never => None,
+                _ => {
+                    self.mismatch(argument.span(), &record.name, "something else");
+                    None
+                }
+            },
+        }
     }
 
     fn header_method(&mut self, id: usize, name: &str, item: &ExprMethodCall) -> Val {
@@ -203,7 +237,7 @@ impl Checker<'_> {
                 for argument in arguments {
                     self.expr(argument, Want::Value(Some(ty)));
                 }
-                self.unknown_method(item, &format!("`{}`", types::display(ty)), &KNOWN)
+                self.unknown_method(item, &format!("`{}`", self.shown(ty)), &KNOWN)
             }
         }
     }

@@ -84,15 +84,22 @@ enum Binding {
     },
     Constant(u128, Type),
     Int(u128),
+    /// A parameter that is a header which may be there.
+    MaybeHeader {
+        id: HeaderId,
+        borrow: Borrow,
+    },
     /// A mistake was reported already.
     Unknown,
 }
 
-/// Which of the two structs.
+/// Which struct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Which {
     Key,
     State,
+    /// By index into the module's plain structs.
+    Plain(usize),
 }
 
 /// What an expression gives.
@@ -298,7 +305,25 @@ impl Checker<'_> {
         match which {
             Which::Key => self.module.key.as_ref(),
             Which::State => self.module.state.as_ref().map(|state| &state.record),
+            Which::Plain(index) => self.module.plain.get(index).map(|(_, record)| record),
         }
+    }
+
+    /// The struct of this name.
+    fn which(&self, name: &str) -> Option<Which> {
+        let is = |item: Option<&syn::ItemStruct>| item.is_some_and(|item| item.ident == name);
+        if is(self.module.key_item) {
+            Some(Which::Key)
+        } else if is(self.module.state_item) {
+            Some(Which::State)
+        } else {
+            self.module.plain.iter().position(|(item, _)| item.ident == name).map(Which::Plain)
+        }
+    }
+
+    /// How the author writes the type.
+    fn shown(&self, ty: Type) -> String {
+        crate::types::display(ty, &self.module.aliases.enums)
     }
 
     fn unknown_width(&mut self, span: Span) {

@@ -55,7 +55,7 @@ impl Checker<'_> {
             codes::NO_VERDICT,
             span,
             "a path ends here without a verdict: the switch would not know what to do with the packet",
-            "end it with `cx.forward()`, `cx.to(port)`, `cx.reply()`, `cx.recirculate()` or `cx.drop(\"reason\")`",
+            "end it with `cx.forward()`, `via(addr)`, `to(port)`, `reply()`, `recirculate()` or `drop(\"reason\")`",
         );
     }
 
@@ -105,6 +105,12 @@ impl Checker<'_> {
             self.declare(pattern, ty, expected);
             return Val::Unit;
         };
+        if let (Pat::Tuple(names), Expr::Tuple(values), None, None) =
+            (pattern, &*init.expr, ty, &init.diverge)
+            && names.elems.len() == values.elems.len()
+        {
+            return self.tuple(names, values);
+        }
         if let Some((_, otherwise)) = &init.diverge {
             return self.let_else(pattern, &init.expr, otherwise);
         }
@@ -124,14 +130,27 @@ impl Checker<'_> {
         Val::Unit
     }
 
+    /// `let (a, b) = (x, y);`: no name is known before all values are.
+    fn tuple(&mut self, names: &syn::PatTuple, values: &syn::ExprTuple) -> Val {
+        let mut bound = super::Scope::new();
+        for (name, value) in names.elems.iter().zip(&values.elems) {
+            let value = self.expr(value, Want::Value(None));
+            if matches!(value, Val::Never) {
+                return Val::Never;
+            }
+            self.scopes.push(super::Scope::new());
+            self.bind_pattern(name, value);
+            bound.extend(self.scopes.pop().into_iter().flatten());
+        }
+        if let Some(scope) = self.scopes.last_mut() {
+            scope.extend(bound);
+        }
+        Val::Unit
+    }
+
     /// A scalar type; the types of records and references need no help from the author.
     fn local_type(&mut self, ty: &syn::Type) -> Option<Type> {
-        let is_record = types::simple_name(ty).is_some_and(|name| {
-            [self.module.key_item, self.module.state_item]
-                .into_iter()
-                .flatten()
-                .any(|item| item.ident == name)
-        });
+        let is_record = types::simple_name(ty).is_some_and(|name| self.module.is_record(&name));
         if is_record || matches!(ty, syn::Type::Reference(_) | syn::Type::Infer(_)) {
             return None;
         }

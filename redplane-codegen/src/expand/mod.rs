@@ -3,6 +3,7 @@
 //! The module is re-emitted whatever is wrong with it, so that rust-analyzer and rustc see the author's code.
 
 mod arithmetic;
+mod packets;
 mod records;
 mod runtime;
 
@@ -28,6 +29,9 @@ pub fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
     if let Some((_, items)) = &mut emitted.content {
         items.iter_mut().for_each(|item| emit_item(item, &module));
         items.extend(records::fixed(&module));
+        items.extend(records::columns(&module));
+        items.extend(packets::items(&module));
+        items.extend(records::enums(&module));
         let runtime = runtime::items(&module, app.as_ref());
         items.push(Item::Verbatim(runtime));
     }
@@ -102,9 +106,18 @@ fn emit_item(item: &mut Item, module: &Module) {
         Item::Struct(item) => {
             if roles.contains(&"key") || roles.contains(&"state") {
                 records::derive_record(item, module);
+            } else if records::is_column(item, module) {
+                records::derive_columns(item);
+            } else if roles.contains(&"header") {
+                records::derive_header(item);
+            } else if roles.contains(&"packet") {
+                packets::complete(item, module);
             } else if roles.contains(&"config") {
                 records::derive_config(item);
             }
+        }
+        Item::Enum(item) if module.aliases.enumeration(&item.ident.to_string()).is_some() => {
+            records::derive_enum(item);
         }
         Item::Type(item) if roles.contains(&"table") => records::size_table(item, module),
         Item::Fn(item) => {

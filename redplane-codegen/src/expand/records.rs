@@ -2,8 +2,9 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{Attribute, Item, ItemStruct, ItemType, Path, PathArguments};
+use syn::{Attribute, Item, ItemEnum, ItemStruct, ItemType, Path, PathArguments};
 
+use crate::ir::{Enum, Shape, Variant};
 use crate::syntax::Module;
 use crate::words;
 
@@ -34,14 +35,40 @@ pub(super) fn derive_record(item: &mut ItemStruct, module: &Module) {
         module.state.is_some()
     };
     if readable {
-        derive(item, &RECORD_DERIVES);
+        derive(&mut item.attrs, &RECORD_DERIVES);
     }
+}
+
+/// Derives on an enum that a switch stores.
+pub(super) fn derive_enum(item: &mut ItemEnum) {
+    derive(&mut item.attrs, &RECORD_DERIVES);
+}
+
+/// Derives on a header.
+pub(super) fn derive_header(item: &mut ItemStruct) {
+    derive(&mut item.attrs, &RECORD_DERIVES);
+}
+
+/// Whether the struct is the key or the value of a table.
+pub(super) fn is_column(item: &ItemStruct, module: &Module) -> bool {
+    let shapes = module.tables.iter().flat_map(|table| [&table.key, &table.value]);
+    let mut records = shapes.filter_map(|shape| match shape {
+        Shape::Record(record) => Some(&record.name),
+        Shape::Word(_) => None,
+    });
+    records.any(|name| item.ident == name)
+}
+
+/// Derives on the key or the value of a table.
+pub(super) fn derive_columns(item: &mut ItemStruct) {
+    derive_config(item);
+    derive(&mut item.attrs, &RECORD_DERIVES);
 }
 
 /// Derives on the configuration.
 pub(super) fn derive_config(item: &mut ItemStruct) {
     let written = derived(&item.attrs).iter().any(|name| name == "Deserialize");
-    derive(item, &CONFIG_DERIVES);
+    derive(&mut item.attrs, &CONFIG_DERIVES);
     if !written {
         item.attrs.push(syn::parse_quote!(#[serde(crate = "::redplane_sdk::serde")]));
     }
@@ -75,16 +102,48 @@ pub(super) fn fixed(module: &Module) -> Vec<Item> {
     key.into_iter().chain(state).map(implement).collect()
 }
 
+/// What tables have to know of the structs in them.
+pub(super) fn columns(module: &Module) -> Vec<Item> {
+    let plain = module.plain.iter().map(|(item, _)| *item);
+    let records = module.key_item.into_iter().chain(plain).filter(|item| is_column(item, module));
+    let implement = |item: &ItemStruct| {
+        let name = &item.ident;
+        let fields = item.fields.iter().map(|field| {
+            let (name, ty) = (&field.ident, &field.ty);
+            quote!(#name: #ty)
+        });
+        Item::Verbatim(quote_spanned!(name.span()=> ::redplane_sdk::impl_columns!(#name { #(#fields),* });))
+    };
+    records.map(implement).collect()
+}
+
+/// What makes a byte of an enum.
+pub(super) fn enums(module: &Module) -> Vec<Item> {
+    let implement = |known: &Enum| {
+        let name = syn::Ident::new(&known.name, known.span);
+        let zero = known.variants.iter().find(|variant| variant.value == 0);
+        let others = known.variants.iter().filter(|variant| variant.value != 0);
+        let ident = |variant: &Variant| syn::Ident::new(&variant.name, known.span);
+        let (zero, others) = (zero.map(ident), others.map(ident));
+        Item::Verbatim(
+            quote_spanned!(known.span=> ::redplane_sdk::impl_enum!(#name { #zero #(, #others)* });),
+        )
+    };
+    module.aliases.enums.iter().map(implement).collect()
+}
+
 /// Adds derives that the author has not written.
-fn derive(item: &mut ItemStruct, wanted: &[(&str, &str)]) {
-    let written = derived(&item.attrs);
+fn derive(attributes: &mut Vec<Attribute>, wanted: &[(&str, &str)]) {
+    let written = derived(attributes);
     let missing: Vec<Path> = wanted
         .iter()
         .filter(|(_, name)| !written.iter().any(|known| known == name))
         .filter_map(|(path, _)| syn::parse_str(path).ok())
         .collect();
     let attribute: Attribute = syn::parse_quote!(#[derive(#(#missing),*)]);
-    item.attrs.push(attribute);
+    if !missing.is_empty() {
+        attributes.push(attribute);
+    }
 }
 
 /// Names that the author derives.

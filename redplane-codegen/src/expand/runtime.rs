@@ -46,6 +46,12 @@ fn context(module: &Module) -> TokenStream {
                 ::core::result::Result::Ok(::redplane_sdk::Verdict::Forward)
             }
 
+            /// By the IPv4 route of this address, whatever the destination.
+            #[inline]
+            pub fn via(&self, addr: ::core::net::Ipv4Addr) -> ::redplane_sdk::Handled {
+                ::core::result::Result::Ok(::redplane_sdk::Verdict::Via(addr))
+            }
+
             /// Out of this port, as it is.
             #[inline]
             pub fn to(&self, port: u16) -> ::redplane_sdk::Handled {
@@ -105,24 +111,15 @@ fn implementation(module: &Module, app: Option<&ir::App>) -> TokenStream {
     let (handles, _): (Vec<_>, Vec<_>) = table_fields(module).into_iter().unzip();
     let (key, state, handler) = (&key.ident, records_of(state), &handler.sig.ident);
     let (state_handle, state) = state;
-    let config = module.config.map_or_else(
+    let config = module.config().map_or_else(
         || quote!(()),
         |config| {
             let name = &config.ident;
             quote!(#name)
         },
     );
-    let create = match module.on_create.filter(|_| module.on_create_fits) {
-        Some(item) => {
-            let name = &item.sig.ident;
-            let config = module.config.map(|_| quote!(, config));
-            quote!(#name(key, records #config))
-        }
-        None => {
-            let fixed = quote!(<#state as ::redplane_sdk::protocol::Fixed>);
-            quote!(::core::result::Result::Ok(#fixed::decode(&[0; #fixed::LEN])))
-        }
-    };
+    let (call, own_headers) = packet_parts(module, handler);
+    let create = create_body(module, &state);
     quote! {
         #unit
 
@@ -143,8 +140,10 @@ fn implementation(module: &Module, app: Option<&ir::App>) -> TokenStream {
                 let _ = tables;
                 let mut context =
                     Context { #state_handle: state, #(#handles: &tables.#handles,)* ingress_port };
-                #handler(packet, &mut context)
+                #call
             }
+
+            #own_headers
 
             #[allow(unused_variables, reason = "an app without `on_create` starts from zero")]
             fn create(
@@ -154,6 +153,44 @@ fn implementation(module: &Module, app: Option<&ir::App>) -> TokenStream {
             ) -> ::core::result::Result<Self::State, ::redplane_sdk::protocol::create::Refusal> {
                 #create
             }
+        }
+    }
+}
+
+/// How the handler is called, and where the app's own headers end, if it has any.
+fn packet_parts(module: &Module, handler: &Ident) -> (TokenStream, TokenStream) {
+    let Some(own) = module.packet.map(|packet| &packet.ident) else {
+        return (quote!(#handler(packet, &mut context)), TokenStream::new());
+    };
+    let call = quote! {
+        let mut own = #own::of(packet);
+        let handled = #handler(&mut own, &mut context);
+        own.put(packet);
+        handled
+    };
+    let own_headers = quote! {
+        fn own_headers(
+            packet: &::redplane_sdk::packet::Packet,
+            bytes: &[u8],
+        ) -> ::core::option::Option<usize> {
+            let (.., length) = #own::own(packet, bytes)?;
+            ::core::option::Option::Some(length)
+        }
+    };
+    (call, own_headers)
+}
+
+/// What the store calls for a new key.
+fn create_body(module: &Module, state: &Ident) -> TokenStream {
+    match module.on_create.filter(|_| module.on_create_fits) {
+        Some(item) => {
+            let name = &item.sig.ident;
+            let config = module.config().map(|_| quote!(, config));
+            quote!(#name(key, records #config))
+        }
+        None => {
+            let fixed = quote!(<#state as ::redplane_sdk::protocol::Fixed>);
+            quote!(::core::result::Result::Ok(#fixed::decode(&[0; #fixed::LEN])))
         }
     }
 }

@@ -10,12 +10,13 @@ use crate::diagnostic::Diagnostics;
 const HANDLER: &str = "pub fn translate(pkt: &mut Packet, cx: &mut Context) -> Handled";
 
 /// Whether the handler is a plain function of packet and context.
-pub(crate) fn check_handler(item: &ItemFn, diagnostics: &mut Diagnostics) -> bool {
+pub(crate) fn check_handler(item: &ItemFn, module: &Module, diagnostics: &mut Diagnostics) -> bool {
+    let name = module.packet.map_or_else(|| "Packet".to_owned(), |item| item.ident.to_string());
     let plain = check_plain(&item.sig, "a handler", diagnostics);
     let inputs: Vec<&FnArg> = item.sig.inputs.iter().collect();
     let shape = match inputs[..] {
         [packet, context] => {
-            expect_input(packet, "Packet", diagnostics) & expect_input(context, "Context", diagnostics)
+            expect_input(packet, &name, diagnostics) & expect_input(context, "Context", diagnostics)
         }
         _ => {
             report(&item.sig.ident, "a handler takes the packet and its context, nothing else", diagnostics);
@@ -43,7 +44,7 @@ pub(crate) fn check_on_create(module: &Module, diagnostics: &mut Diagnostics) ->
     let plain = check_plain(&item.sig, "`on_create`", diagnostics);
     let (Some(key), Some(state)) = (module.key_item, module.state_item) else { return false };
     let (key, state) = (key.ident.to_string(), state.ident.to_string());
-    let config = module.config.map(|item| item.ident.to_string());
+    let config = module.config().map(|item| item.ident.to_string());
     let mut wanted = vec![(key.clone(), false), ("Creation".to_owned(), true)];
     wanted.extend(config.iter().map(|config| (config.clone(), false)));
     let inputs = &item.sig.inputs;

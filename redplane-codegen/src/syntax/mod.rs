@@ -3,7 +3,9 @@
 //! Everything is optional in here: a half-written module still gives what it has.
 
 mod arguments;
+mod enums;
 mod functions;
+mod packets;
 mod records;
 mod tables;
 
@@ -15,12 +17,15 @@ use syn::{Attribute, Ident, Item, ItemConst, ItemFn, ItemMod, ItemStruct};
 use crate::codes;
 use crate::diagnostic::Diagnostics;
 use crate::ir::{Record, State, Table};
+use crate::packet::{HEADERS, Header};
 use crate::types::Aliases;
 
 pub(crate) use functions::{argument, check_plain, last_name};
+pub(crate) use packets::OwnHeader;
 
 /// The attributes that mean something inside an app.
-pub(crate) const ROLES: [&str; 6] = ["key", "state", "table", "config", "handler", "on_create"];
+pub(crate) const ROLES: [&str; 8] =
+    ["key", "state", "table", "config", "header", "packet", "handler", "on_create"];
 
 /// Name of the context field that no state or table may take.
 pub(crate) const INGRESS_PORT: &str = "ingress_port";
@@ -39,7 +44,17 @@ pub(crate) struct Module<'a> {
     pub(crate) tables: Vec<Table>,
     /// Context fields of tables that could not be read: using them is not a second mistake.
     pub(crate) broken_tables: Vec<String>,
-    pub(crate) config: Option<&'a ItemStruct>,
+    /// The configuration, and the structs in it.
+    pub(crate) configs: Vec<&'a ItemStruct>,
+    /// Structs without a role whose fields are all words: values of a handler, keys and values of tables.
+    pub(crate) plain: Vec<(&'a ItemStruct, Record)>,
+    /// `#[header]` structs.
+    pub(crate) header_items: Vec<(&'a ItemStruct, Record)>,
+    pub(crate) packet: Option<&'a ItemStruct>,
+    /// The headers of the `#[packet]`.
+    pub(crate) own_headers: Vec<OwnHeader<'a>>,
+    /// All headers of the packet, the standard ones first.
+    pub(crate) headers: &'static [Header],
     pub(crate) handler: Option<&'a ItemFn>,
     /// The handler's signature is as it must be.
     pub(crate) handler_fits: bool,
@@ -66,14 +81,19 @@ pub(crate) fn read<'a>(
         state_item: None,
         tables: Vec::new(),
         broken_tables: Vec::new(),
-        config: None,
+        configs: Vec::new(),
+        header_items: Vec::new(),
+        packet: None,
+        own_headers: Vec::new(),
+        headers: HEADERS,
+        plain: Vec::new(),
         handler: None,
         handler_fits: false,
         on_create: None,
         on_create_fits: false,
         functions: BTreeMap::new(),
         constants: BTreeMap::new(),
-        aliases: Aliases::new(),
+        aliases: Aliases::default(),
     };
     let Some((_, items)) = &item.content else {
         diagnostics.report(
@@ -85,12 +105,20 @@ pub(crate) fn read<'a>(
         return module;
     };
     collect_plain(items, &mut module);
-    for item in items {
-        collect_role(item, &mut module, diagnostics);
+    // Tables last: their keys and values may be structs of the module. The packet after its headers.
+    let turn = |item: &Item| match item {
+        Item::Type(_) => 2,
+        Item::Struct(item) if item.attrs.iter().any(|attribute| role(attribute) == Some("packet")) => 1,
+        _ => 0,
+    };
+    for now in 0..3 {
+        for item in items.iter().filter(|item| turn(item) == now) {
+            collect_role(item, &mut module, diagnostics);
+        }
     }
     records::check_pair(&mut module, diagnostics);
     require(&module, item, diagnostics);
-    module.handler_fits = module.handler.is_some_and(|f| functions::check_handler(f, diagnostics));
+    module.handler_fits = module.handler.is_some_and(|f| functions::check_handler(f, &module, diagnostics));
     module.on_create_fits = functions::check_on_create(&module, diagnostics);
     module
 }
@@ -127,6 +155,25 @@ pub(crate) fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
+impl<'a> Module<'a> {
+    /// The struct that `on_create` is given: the one that it names, or the first.
+    pub(crate) fn config(&self) -> Option<&'a ItemStruct> {
+        let last = self.on_create.and_then(|item| item.sig.inputs.iter().nth(2));
+        let named = last.and_then(argument).and_then(|(_, ty)| match ty {
+            syn::Type::Reference(reference) => last_name(&reference.elem),
+            _ => None,
+        });
+        let wanted = self.configs.iter().find(|item| named.as_ref().is_some_and(|name| item.ident == name));
+        wanted.or(self.configs.first()).copied()
+    }
+
+    /// Whether a name is that of the key, of the state or of a plain struct.
+    pub(crate) fn is_record(&self, name: &str) -> bool {
+        let roles = [self.key_item, self.state_item].into_iter().flatten();
+        roles.chain(self.plain.iter().map(|(item, _)| *item)).any(|item| item.ident == name)
+    }
+}
+
 fn doc(attribute: &Attribute) -> Option<String> {
     let syn::Meta::NameValue(meta) = &attribute.meta else { return None };
     let syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) = &meta.value else { return None };
@@ -144,9 +191,22 @@ fn collect_plain<'a>(items: &'a [Item], module: &mut Module<'a>) {
                 module.constants.insert(item.ident.to_string(), item);
             }
             Item::Type(item) if !item.attrs.iter().any(|a| role(a) == Some("table")) => {
-                module.aliases.insert(item.ident.to_string(), &item.ty);
+                module.aliases.types.insert(item.ident.to_string(), &item.ty);
             }
+            Item::Enum(item) => match enums::read(item) {
+                Ok(read) => module.aliases.enums.push(read),
+                Err(why) => drop(module.aliases.odd_enums.insert(item.ident.to_string(), why)),
+            },
             _ => {}
+        }
+    }
+    for item in items {
+        if let Item::Struct(item) = item
+            && !item.attrs.iter().any(|attribute| matches!(role(attribute), Some("key" | "state" | "header" | "packet")))
+            // A struct that is not plain is no mistake, until a handler uses it.
+            && let Some(record) = records::read_plain(item, &module.aliases)
+        {
+            module.plain.push((item, record));
         }
     }
 }
@@ -194,8 +254,17 @@ fn take_role<'a>(
         ("table", Item::Type(item)) => tables::read(attribute, item, module, diagnostics),
         ("config", Item::Struct(item)) => {
             arguments::expect_none(attribute, diagnostics);
-            if once(role, attribute, module.config.map(|i| &i.ident), diagnostics) {
-                module.config = Some(item);
+            module.configs.push(item);
+        }
+        ("header", Item::Struct(item)) => {
+            arguments::expect_none(attribute, diagnostics);
+            packets::read_header(item, module, diagnostics);
+        }
+        ("packet", Item::Struct(item)) => {
+            arguments::expect_none(attribute, diagnostics);
+            if once(role, attribute, module.packet.map(|i| &i.ident), diagnostics) {
+                module.packet = Some(item);
+                packets::read_packet(item, module, diagnostics);
             }
         }
         ("handler", Item::Fn(item)) => {

@@ -33,6 +33,21 @@ pub(crate) fn read_key(
     read_record(item, "a key field", aliases, diagnostics)
 }
 
+/// A struct all of whose fields are words; nothing is reported of any other.
+pub(crate) fn read_plain(item: &ItemStruct, aliases: &Aliases) -> Option<Record> {
+    let mut unheard = Diagnostics::default();
+    read_record(item, "a field", aliases, &mut unheard).filter(|_| unheard.is_empty())
+}
+
+/// The fields of a `#[header]`.
+pub(crate) fn read_header(
+    item: &ItemStruct,
+    aliases: &Aliases,
+    diagnostics: &mut Diagnostics,
+) -> Option<Record> {
+    read_record(item, "a header field", aliases, diagnostics)
+}
+
 pub(crate) fn read_state(
     attribute: &Attribute,
     item: &ItemStruct,

@@ -5,14 +5,14 @@ use syn::{Attribute, GenericArgument, ItemType, PathArguments};
 use super::{INGRESS_PORT, Module, arguments, docs};
 use crate::codes;
 use crate::diagnostic::Diagnostics;
-use crate::ir::{Match, Table, Type};
+use crate::ir::{Match, Record, Shape, Table, Type};
 use crate::types;
 use crate::words;
 
 /// Most entries of one table: a switch of the Tofino class holds about a million in TCAM and SRAM for all tables.
 const TABLE_SIZE_MAX: u64 = 1 << 20;
 
-const KINDS: [&str; 2] = ["Exact", "Lpm"];
+const KINDS: [&str; 3] = ["Exact", "Lpm", "Ternary"];
 
 pub(crate) fn read<'a>(
     attribute: &Attribute,
@@ -68,7 +68,7 @@ fn read_shape(
     item: &ItemType,
     module: &Module,
     diagnostics: &mut Diagnostics,
-) -> Option<(Match, Type, Type)> {
+) -> Option<(Match, Shape, Shape)> {
     let syn::Type::Path(path) = &*item.ty else {
         report_kind(&item.ty, "", diagnostics);
         return None;
@@ -77,6 +77,7 @@ fn read_shape(
     let matching = match last.ident.to_string().as_str() {
         "Exact" => Match::Exact,
         "Lpm" => Match::Lpm,
+        "Ternary" => Match::Ternary,
         other => {
             report_kind(&last.ident, other, diagnostics);
             return None;
@@ -102,30 +103,48 @@ fn read_shape(
         );
         return None;
     };
-    let key_type = read_part(key, "a table's key", module, diagnostics);
-    let value_type = read_part(value, "a table's value", module, diagnostics);
-    if matching == Match::Lpm && !matches!(key_type, Some(Type::Ipv4 | Type::Ipv6) | None) {
+    let key_shape = read_part(key, "a table's key", module, diagnostics);
+    if let Some(Shape::Record(record)) = &key_shape
+        && record.fields.iter().any(|field| field.name == "value")
+    {
+        let message = "a column of a table's key is called `value`, as the value of a row is";
+        diagnostics.report(codes::TABLE_TYPE, key, message, "rename the field");
+    }
+    let value_shape = read_part(value, "a table's value", module, diagnostics);
+    let is_address = matches!(key_shape, Some(Shape::Word(Type::Ipv4 | Type::Ipv6)) | None);
+    if matching == Match::Lpm && !is_address {
         let message = "longest prefix match is for addresses";
         diagnostics.report(codes::TABLE_TYPE, key, message, "write `Exact<..>`, or give `Lpm` an address");
         return None;
     }
-    Some((matching, key_type?, value_type?))
+    Some((matching, key_shape?, value_shape?))
 }
 
-fn read_part(ty: &syn::Type, what: &str, module: &Module, diagnostics: &mut Diagnostics) -> Option<Type> {
-    let simple = types::simple_name(ty).is_some_and(|name| {
-        types::named(&name).is_some() || module.aliases.contains_key(&name) || is_number(&name)
-    });
-    if simple {
-        return types::read(ty, &module.aliases, what, diagnostics);
+fn read_part(ty: &syn::Type, what: &str, module: &Module, diagnostics: &mut Diagnostics) -> Option<Shape> {
+    let name = types::simple_name(ty).unwrap_or_default();
+    if types::named(&name).is_some() || module.aliases.knows(&name) || is_number(&name) {
+        return types::read(ty, &module.aliases, what, diagnostics).map(Shape::Word);
+    }
+    if let Some(record) = record(module, &name) {
+        return Some(Shape::Record(record.clone()));
+    }
+    if module.key_item.is_some_and(|key| key.ident == name) {
+        // The key has a mistake, which is reported there.
+        return None;
     }
     diagnostics.report(
         codes::TABLE_TYPE,
         ty,
-        format!("{what} is one word that a match unit compares or an action passes on"),
-        "use `bool`, `u1` to `u64` or an address; make two tables of two values",
+        format!("{what} is a word that a match unit compares or an action passes on, or a struct of words"),
+        "use `bool`, `u1` to `u64`, an address, an enum, or a struct of these",
     );
     None
+}
+
+/// The key or a plain struct, by name.
+fn record<'m>(module: &'m Module, name: &str) -> Option<&'m Record> {
+    let key = module.key.iter().filter(|record| record.name == name);
+    key.chain(module.plain.iter().map(|(_, record)| record).filter(|record| record.name == name)).next()
 }
 
 /// Numbers that exist in Rust but not on a switch have an explanation of their own.
@@ -139,7 +158,7 @@ fn report_kind(tokens: impl quote::ToTokens, name: &str, diagnostics: &mut Diagn
     diagnostics.report(
         codes::TABLE_KIND,
         tokens,
-        "a table matches exactly or by longest prefix, as match units do",
+        "a table matches exactly, by longest prefix, or by value and mask, as match units do",
         words::suggest(name, "kinds of table", KINDS),
     );
 }

@@ -42,6 +42,15 @@ enum bit<8> rp_nack_t {
 const bit<16> {{ app.upper }}_APP         = {{ app.id }};
 const bit<16> {{ app.upper }}_FINGERPRINT = {{ app.fingerprint }};
 
+{%- for known in app.enums %}
+{% for line in known.docs %}
+///{{ line }}
+{%- endfor %}
+/// {{ known.location }}: `{{ known.rust }}`
+{%- for constant in known.constants %}
+{{ constant }}
+{%- endfor %}
+{% endfor %}
 /* ---- sizes */
 
 const bit<32> {{ app.upper }}_SLOTS       = 1 << {{ app.slot_width }};

@@ -27,13 +27,22 @@ control {{ control.name }}(inout headers_t hdr, inout metadata_t meta) {
 {%- for line in table.docs %}
     ///{{ line }}
 {%- endfor %}
-    action {{ table.action }}({{ table.parameter }}) {
-        {{ table.assignment }}
+{%- if !table.all_used %}
+    @noWarn("unused")
+{%- endif %}
+    action {{ table.action }}({{ table.parameters }}) {
+{%- for line in table.assignments %}
+        {{ line }}
+{%- endfor %}
     }
     table {{ table.name }} {
-        key                  = { {{ table.key }} : {{ table.matching }} @name("{{ table.key_name }}"); }    // {{ table.key_bits }}
+        key                  = {
+{%- for key in table.keys %}
+            {{ key }}
+{%- endfor %}
+        }
         actions              = { {{ table.action }}; }
-        const default_action = {{ table.action }}(0);
+        const default_action = {{ table.action }}({{ table.zeros }});
         size                 = {{ table.size }};
     }
 {%- endfor %}

@@ -34,16 +34,25 @@ parser {{ app.camel }}Parser(packet_in packet, out headers_t hdr, inout metadata
         packet.extract(hdr.udp);
         transition select(standard_metadata.instance_type, hdr.ipv4.more_fragments, hdr.ports.dst) {
             (RP_INSTANCE_NORMAL, 0, RP_UDP_PORT): parse_rp_address;
-            default:                              accept;
+            default:                              {{ app.after_udp.0 }};
         }
     }
 
     state parse_rp_address {
         transition select(standard_metadata.ingress_port, hdr.ipv4.dst) {
             rp_addresses: parse_rp;
-            default:      accept;
+            default:      {{ app.after_udp.0 }};
         }
     }
+
+{%- if let Some(state) = app.after_udp.1 %}
+
+    state {{ state.name }} {
+{%- for line in state.lines %}
+        {{ line }}
+{%- endfor %}
+    }
+{%- endif %}
 
     state parse_rp_sweep_candidate {
         transition select(standard_metadata.instance_type) {

@@ -14,9 +14,14 @@ control RpRoute(inout headers_t hdr, inout metadata_t meta) {
         hdr.ethernet.dst = hdr.ethernet.src;
         hdr.ethernet.src = dst;
     }
+{%- if app.goes_via %}
+    bit<32> next_hop;
+    /// Where forward() and via() send a packet.
+{%- else %}
     /// Where forward() sends a packet.
+{%- endif %}
     table rp_routes {
-        key            = { hdr.ipv4.dst : lpm @name("dst"); }    // 32 bits
+        key            = { {% if app.goes_via %}next_hop{% else %}hdr.ipv4.dst{% endif %} : lpm @name("dst"); }    // 32 bits
         actions        = { rp_next_hop; @defaultonly NoAction; }
         const default_action = NoAction();
         size           = RP_ROUTES;
@@ -25,6 +30,10 @@ control RpRoute(inout headers_t hdr, inout metadata_t meta) {
     apply {
         if (meta.verdict == rp_verdict_t.FORWARD) {
             bool last_hop = hdr.ipv4.ttl <= 1;
+{%- if app.goes_via %}
+            next_hop = hdr.ipv4.dst;
+            if (meta.goes_via) { next_hop = meta.via; }
+{%- endif %}
             if (!hdr.ipv4.isValid()) {
                 rp_drop(meta, rp_drop_t.NO_ROUTE);
             } else if (!rp_routes.apply().hit) {

@@ -9,6 +9,7 @@ code is 1 if one failed.
 
 import argparse
 import importlib
+import json
 import sys
 import time
 
@@ -19,10 +20,11 @@ def arguments():
     """The command line."""
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
-    parser.add_argument("app", choices=["gate", "meter", "nat"])
+    parser.add_argument("app", choices=["cache", "firewall", "gate", "load_balancer", "meter", "nat"])
     parser.add_argument("--program", required=True, help="the emitted P4")
     parser.add_argument("--entries", required=True, help="the emitted entries.json")
     parser.add_argument("--schema", required=True, help="the emitted schema.json")
+    parser.add_argument("--tables", help="rows of the app's tables, by role")
     parser.add_argument("--scratch", required=True, help="a folder for what p4c and simple_switch write")
     parser.add_argument("--only", default="", help="part of a scenario's name")
     return parser.parse_args()
@@ -37,6 +39,9 @@ def main():
     from bench.check import Failure
 
     configuration = importlib.import_module(f"scenarios.{given.app}").OPERATOR
+    if given.tables:
+        with open(given.tables, encoding="utf-8") as file:
+            configuration = {**configuration, **json.load(file)}
     chosen = [function for function in scenarios if given.only in function.__name__]
     with Bench(given.program, given.entries, given.schema, given.scratch, configuration) as bench:
         for function in chosen:

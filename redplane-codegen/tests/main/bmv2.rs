@@ -39,6 +39,18 @@ fn missing() -> Option<String> {
     (!id).then(|| "not root".to_owned())
 }
 
+/// The rows of an app's own file of tables, if its scenarios go by that.
+fn tables(case: &str) -> Option<String> {
+    if !["firewall", "load_balancer"].contains(&case) {
+        return None;
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../apps/tables").join(case).with_extension("toml");
+    let text = fs::read_to_string(path).expect("the app has its file");
+    let tables: serde_json::Value = toml::from_str(&text).expect("it is TOML");
+    let rows = redplane_codegen::operator::rows(&app(case).0, &tables).expect("its rows fit");
+    Some(serde_json::to_string(&rows).expect("rows are JSON"))
+}
+
 /// Runs the scenarios of a fixture with what is emitted for it now.
 fn run(case: &str) {
     if let Some(missing) = missing() {
@@ -58,11 +70,31 @@ fn run(case: &str) {
     python.arg("--entries").arg(scratch.join("entries.json"));
     python.arg("--schema").arg(scratch.join("schema.json"));
     python.arg("--scratch").arg(&scratch);
+    if let Some(rows) = tables(case) {
+        let path = scratch.join("tables.json");
+        fs::write(&path, rows).expect("the scratch directory can be written");
+        python.arg("--tables").arg(path);
+    }
     let output = python.output().expect("Python starts");
     let said = String::from_utf8_lossy(&output.stdout);
     let complained = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{case}:\n{said}{complained}");
     print!("{said}");
+}
+
+#[test]
+fn cache() {
+    run("cache");
+}
+
+#[test]
+fn firewall() {
+    run("firewall");
+}
+
+#[test]
+fn load_balancer() {
+    run("load_balancer");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Everything that is emitted for the fixtures, byte by byte, and what p4c says about it.
 //!
-//! `tests/fixtures/<case>/input.rs` is the app; beside it lies what comes out. `UPDATE_GOLDEN=1` rewrites that. The NAT is
-//! the one in `apps`, and what comes out lies in `p4-out`.
+//! `tests/fixtures/<case>/input.rs` is the app; beside it lies what comes out. `UPDATE_GOLDEN=1` rewrites that. Some are
+//! apps of `apps`, and what comes out lies in `p4-out`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,10 @@ use redplane_codegen::{dissector, entries, ir, schema, target};
 use crate::common;
 
 /// Every fixture.
-pub(crate) const CASES: &[&str] = &["gate", "meter", "nat"];
+pub(crate) const CASES: &[&str] = &["cache", "gate", "meter", "firewall", "load_balancer", "nat"];
+
+/// Those that are apps of `apps`.
+const APPS: [&str; 3] = ["firewall", "load_balancer", "nat"];
 
 fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate stands in the workspace")
@@ -20,18 +23,18 @@ fn workspace() -> &'static Path {
 
 /// The source of a fixture, from the workspace on.
 fn source(case: &str) -> String {
-    match case {
-        "nat" => "apps/src/nat.rs".to_owned(),
-        _ => format!("redplane-codegen/tests/fixtures/{case}/input.rs"),
+    if APPS.contains(&case) {
+        return format!("apps/src/{case}.rs");
     }
+    format!("redplane-codegen/tests/fixtures/{case}/input.rs")
 }
 
 /// Where a file that comes out is committed.
 fn committed(case: &str, name: &str) -> PathBuf {
-    if case != "nat" {
+    if !APPS.contains(&case) {
         return workspace().join("redplane-codegen/tests/fixtures").join(case).join(name);
     }
-    let folder = workspace().join("p4-out/nat");
+    let folder = workspace().join("p4-out").join(case);
     let target = folder.join("v1model").join(name);
     if target.exists() { target } else { folder.join(name) }
 }
@@ -124,7 +127,7 @@ fn with_type_error(case: &str) -> (ir::App, usize, String) {
 
 #[test]
 fn what_p4c_says_about_the_authors_code_names_the_authors_line() {
-    let (app, line, source) = with_type_error("nat");
+    let (app, line, source) = with_type_error("load_balancer");
     let Some((success, said)) = p4c("wrong_type", &target::v1model::render(&app, &source)) else { return };
     assert!(!success, "a bool is no address");
     assert!(said.contains(&format!("{source}({line})")), "not {source}({line}):\n{said}");

@@ -198,6 +198,99 @@ fn right_sides_with_statements_run_only_when_they_do() {
     );
 }
 
+const PHASE: &str = "#[repr(u8)] enum Phase { New, Open = 4, Closed } struct Pair { a: u16, phase: Phase }
+    #[table(size = 4)] type Known = Exact<Pair, Pair>; #[table(size = 4)] type Rules = Ternary<Flow, Phase>;
+    const FIRST: Phase = Phase::Open;";
+
+#[test]
+fn enums_are_bytes_with_names() {
+    check(
+        PHASE,
+        "let phase = cx.rules.lookup(Flow { addr: ip.src, port: 7 });
+         let next = match phase {
+             Phase::New | Phase::Closed if ip.ttl > 1 => FIRST,
+             Phase::Open => return cx.reply(),
+             other => other,
+         };
+         if next != phase { return cx.to(1); } cx.via(ip.src)",
+        "
+        phase = lookup rules(ipv4.src, 7:u16)
+        if AndAlso(OrElse(Eq(phase, 0:Phase), Eq(phase, 5:Phase)), Gt(ipv4.ttl, 1:u8))
+          next = 4:Phase
+        else
+          if Eq(phase, 4:Phase)
+            reply
+          else
+            other = phase
+          next = other
+        if Ne(next, phase)
+          to 1:u16
+        via ipv4.src",
+    );
+}
+
+#[test]
+fn structs_are_their_fields() {
+    check(
+        &format!(
+            "{PHASE} #[inline] fn other(pair: Pair, a: u16) -> Pair {{ Pair {{ a, phase: pair.phase }} }}"
+        ),
+        "let (a, b) = (3u16, ip.identification);
+         let pair = other(Pair { a: b, phase: Phase::Closed }, a);
+         let found = cx.known.lookup(pair);
+         if found.phase == pair.phase { return cx.to(found.a); } cx.forward()",
+        "
+        b = ipv4.identification
+        pair_a = b
+        pair_phase = 5:Phase
+        pair_a_2 = 3:u16
+        pair_phase_2 = pair_phase
+        found_a, found_phase = lookup known(pair_a_2, pair_phase_2)
+        if Eq(found_phase, pair_phase_2)
+          to found_a
+        forward",
+    );
+}
+
+#[test]
+fn a_state_that_either_branch_gives() {
+    check(
+        "#[inline] fn double(count: &Count, ports: &Option<Ports>) -> u32 {
+            if let Some(ports) = ports { u32::from(ports.src) } else { count.packets * 2 }
+        }",
+        "let key = Flow { addr: ip.src, port: 1 };
+         let mut count = if ip.ttl == 0 { cx.count.lease(key)? } else {
+             let Some(count) = cx.count.find(key)? else { return cx.drop(\"unknown\") };
+             count
+         };
+         count.packets = double(&count, &pkt.ports);
+         cx.forward()",
+        "
+          key_addr = ipv4.src
+          key_port = 1:u16
+          if Eq(ipv4.ttl, 0:u8)
+            reach 0 (key_addr, key_port)
+          else
+            reach 1 (key_addr, key_port)
+        point 0 lease
+          if valid(ports)
+            value = u32(ports.src)
+          else
+            value = Mul(state.packets, 2:u32)
+          state.packets = value
+          forward
+        point 1 find
+          if valid(ports)
+            value = u32(ports.src)
+          else
+            value = Mul(state.packets, 2:u32)
+          state.packets = value
+          forward
+        absent 1
+          drop unknown",
+    );
+}
+
 #[test]
 fn comments_and_layout_do_not_change_the_hash() {
     let tight = "#[app(id=1)] mod a{#[key]struct K{x:u8}#[state(key=K)]struct S{y:u8}\

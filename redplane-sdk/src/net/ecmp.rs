@@ -28,6 +28,7 @@ pub struct Ecmp {
     /// What was seen of a port's link but not yet believed, and when it will be.
     pending: BTreeMap<u16, (Time, bool)>,
     dropped: u64,
+    symmetric: bool,
 }
 
 impl Ecmp {
@@ -41,7 +42,14 @@ impl Ecmp {
             dead: BTreeSet::new(),
             pending: BTreeMap::new(),
             dropped: 0,
+            symmetric: false,
         }
+    }
+
+    /// Both directions of a flow take the path of the same number, of all fabrics with this seed.
+    #[must_use]
+    pub fn symmetric(self) -> Self {
+        Ecmp { symmetric: true, ..self }
     }
 
     /// Sends what goes to this prefix by any of `ports`.
@@ -68,8 +76,13 @@ impl Ecmp {
         let ipv4 = packet.ipv4?;
         let group = self.routes.lookup(ipv4.dst)?;
         let ports = packet.ports.filter(|_| !ipv4.more_fragments).unwrap_or_default();
-        let addresses = u64::from(u32::from(ipv4.src)) << 32 | u64::from(u32::from(ipv4.dst));
-        let rest = u64::from(ports.src) << 32 | u64::from(ports.dst) << 16 | u64::from(ipv4.protocol);
+        let mut ends = [(ipv4.src, ports.src), (ipv4.dst, ports.dst)];
+        if self.symmetric {
+            ends.sort_unstable();
+        }
+        let [(from, from_port), (to, to_port)] = ends;
+        let addresses = u64::from(u32::from(from)) << 32 | u64::from(u32::from(to));
+        let rest = u64::from(from_port) << 32 | u64::from(to_port) << 16 | u64::from(ipv4.protocol);
         let flow = mix(mix(self.seed ^ addresses) ^ rest);
         let live = self.groups.get(usize::from(group))?.iter().filter(|port| !self.dead.contains(port));
         live.copied().max_by_key(|port| mix(flow ^ mix(u64::from(*port) + 1)))

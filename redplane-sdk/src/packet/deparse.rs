@@ -3,7 +3,7 @@
 //! The frame as it came is the snapshot that the headers are compared with, so a packet that nobody changed costs a
 //! copy and a few comparisons. A checksum is never computed afresh: the payload is not read.
 
-use super::{Icmp, Ipv4, Ipv6, Packet, Udp, Vlan};
+use super::{Icmp, Ipv4, Ipv6, OWN_MAX, Packet, Udp, Vlan};
 use crate::checksum::Delta;
 
 /// Where each checksum lies in its header, in bytes.
@@ -24,6 +24,7 @@ impl Packet {
         let start = out.len();
         out.extend_from_slice(frame);
         let headers = self.header_len().min(frame.len());
+        let own = self.deparse_own(&mut out[start + headers..]);
         let mut patch = Patch { headers: &mut out[start..start + headers], at: 0 };
         patch.plain(self.ethernet.emit());
         if let Some(vlan) = &self.vlan {
@@ -32,21 +33,21 @@ impl Packet {
         patch.at = self.network_at();
         if let Some(ipv4) = &self.ipv4 {
             let changed = patch.ipv4(ipv4);
-            self.deparse_transport(&mut patch, changed.pseudo);
+            self.deparse_transport(&mut patch, changed.pseudo, own);
         } else if let Some(ipv6) = &self.ipv6 {
             let pseudo = patch.ipv6(ipv6);
-            self.deparse_transport(&mut patch, pseudo);
+            self.deparse_transport(&mut patch, pseudo, own);
         }
     }
 
-    fn deparse_transport(&self, patch: &mut Patch<'_>, pseudo: Pseudo) {
+    fn deparse_transport(&self, patch: &mut Patch<'_>, pseudo: Pseudo, own: Delta) {
         if let Some(ports) = &self.ports {
             let ports = patch.plain(ports.emit());
             if let Some(tcp) = &self.tcp {
                 let covered = pseudo.covered.and(pseudo.length).and(ports);
                 patch.summed(tcp.emit(), checksum_at::TCP, covered);
             } else if let Some(udp) = &self.udp {
-                patch.udp(udp, pseudo.covered.and(ports));
+                patch.udp(udp, pseudo.covered.and(ports).and(own));
             }
         } else if let Some(icmp) = &self.icmp {
             // The quote first: the outer checksum covers it.
@@ -56,6 +57,18 @@ impl Packet {
             patch.at = at;
             patch.summed(icmp.emit(), checksum_at::ICMP, quote);
         }
+    }
+
+    /// The app's own headers, at the start of the payload.
+    fn deparse_own(&self, payload: &mut [u8]) -> Delta {
+        let len = self.own().len();
+        if len == 0 || len > payload.len() {
+            return Delta::default();
+        }
+        let mut old = [0; OWN_MAX];
+        old[..len].copy_from_slice(&payload[..len]);
+        payload[..len].copy_from_slice(self.own());
+        Delta::between(&old, &self.own.bytes)
     }
 
     fn deparse_quote(&self, patch: &mut Patch<'_>) -> Delta {

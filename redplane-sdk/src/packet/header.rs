@@ -5,7 +5,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use arbitrary_int::{u1, u2, u3, u4, u6, u12, u13, u20};
 
 use super::MacAddr;
-use crate::field::Field;
 
 /// Name and width in bits of each field of a header, in wire order.
 pub type Layout = &'static [(&'static str, usize)];
@@ -25,19 +24,27 @@ macro_rules! header {
             }
         }
 
+        $crate::impl_header!($name { $($field: $ty),* });
+    };
+}
+
+/// Implements what a header is for a struct of fields: `LEN`, `LAYOUT`, `parse`, `emit`.
+#[macro_export]
+macro_rules! impl_header {
+    ($name:ident { $($field:ident: $ty:ty),* $(,)? }) => {
         impl $name {
             /// Bytes on the wire.
-            pub const LEN: usize = (0 $(+ <$ty as Field>::WIDTH)*) / 8;
+            pub const LEN: usize = (0 $(+ <$ty as $crate::Field>::WIDTH)*) / 8;
             /// Name and width in bits of each field, in wire order.
-            pub const LAYOUT: Layout = &[$((stringify!($field), <$ty as Field>::WIDTH)),*];
+            pub const LAYOUT: $crate::packet::Layout = &[$((stringify!($field), <$ty as $crate::Field>::WIDTH)),*];
 
             /// Reads the header; any bytes are one.
             #[inline]
             pub fn parse(bytes: &[u8; Self::LEN]) -> Self {
                 let mut at = 0;
                 $(
-                    let $field = <$ty as Field>::read_at(bytes, at);
-                    at += <$ty as Field>::WIDTH;
+                    let $field = <$ty as $crate::Field>::read_at(bytes, at);
+                    at += <$ty as $crate::Field>::WIDTH;
                 )*
                 debug_assert_eq!(at, Self::LEN * 8, "a header is a whole number of bytes");
                 $name { $($field),* }
@@ -49,8 +56,8 @@ macro_rules! header {
                 let mut bytes = [0; Self::LEN];
                 let mut at = 0;
                 $(
-                    self.$field.write_at(&mut bytes, at);
-                    at += <$ty as Field>::WIDTH;
+                    $crate::Field::write_at(self.$field, &mut bytes, at);
+                    at += <$ty as $crate::Field>::WIDTH;
                 )*
                 debug_assert_eq!(at, Self::LEN * 8, "a header is a whole number of bytes");
                 bytes

@@ -1,6 +1,7 @@
 //! One packet's way through the stations.
 
 use std::mem;
+use std::net::Ipv4Addr;
 
 use redplane_protocol::wire::{DecodeError, PORT_RECIRCULATE, UDP_PORT};
 use redplane_protocol::{Fixed, Header, Kind, Message, Reaction, Settled, Ticks};
@@ -135,7 +136,7 @@ impl<A: App> Switch<A> {
                 (port, absent.then_some(key))
             }
         };
-        match Packet::parse(frame) {
+        match Packet::parse_with(frame, A::own_headers) {
             Err(error) => self.discard(error.into()),
             Ok(packet) => self.traffic(Arrival { port, frame, packet, absent }, turn),
         }
@@ -173,7 +174,8 @@ impl<A: App> Switch<A> {
                 mem::swap(&mut ethernet.src, &mut ethernet.dst);
                 Destination::Port(ingress_port)
             }
-            Verdict::Forward => self.route(packet).unwrap_or_else(|reason| Destination::Drop(reason.into())),
+            Verdict::Forward => self.route(packet, None),
+            Verdict::Via(next_hop) => self.route(packet, Some(next_hop)),
         };
         match destination {
             // A packet that was recirculated came in by such a port, too.
@@ -183,9 +185,14 @@ impl<A: App> Switch<A> {
     }
 
     #[inline]
-    fn route(&self, packet: &mut Packet) -> Result<Destination, Reason> {
+    fn route(&self, packet: &mut Packet, via: Option<Ipv4Addr>) -> Destination {
+        self.next_hop(packet, via).unwrap_or_else(|reason| Destination::Drop(reason.into()))
+    }
+
+    #[inline]
+    fn next_hop(&self, packet: &mut Packet, via: Option<Ipv4Addr>) -> Result<Destination, Reason> {
         let ipv4 = packet.ipv4.as_mut().ok_or(Reason::NoRoute)?;
-        let next_hop = self.routes.lookup(ipv4.dst).ok_or(Reason::NoRoute)?;
+        let next_hop = self.routes.lookup(via.unwrap_or(ipv4.dst)).ok_or(Reason::NoRoute)?;
         if ipv4.ttl <= 1 {
             return Err(Reason::TtlExpired);
         }
@@ -259,7 +266,7 @@ impl<A: App> Switch<A> {
         self.statistics.recirculated += 1;
         let mut buffer = self.buffers.pop().unwrap_or_default();
         packet.deparse(frame, &mut buffer);
-        match Packet::parse(&buffer) {
+        match Packet::parse_with(&buffer, A::own_headers) {
             Err(error) => self.discard(error.into()),
             Ok(packet) => {
                 let arrival = Arrival { port: PORT_RECIRCULATE, frame: &buffer, packet, absent: None };

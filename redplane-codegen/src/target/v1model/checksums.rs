@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::ir::{App, HeaderField, Verdict};
-use crate::packet::{HEADERS, header};
+use crate::packet::{HEADERS, Header, header};
 use crate::target::verdicts;
 
 /// Longest line of a sum.
@@ -16,6 +16,8 @@ pub(super) struct Group {
     header: &'static str,
     /// 16-bit expressions.
     words: Vec<String>,
+    /// A header of the app's own that UDP carries.
+    in_udp: bool,
 }
 
 /// Statements for packets that have a header.
@@ -174,6 +176,7 @@ const OUTER: &[Checksum] = &[
 pub(super) fn checksums(app: &App) -> ChecksumsView {
     let written = written(app);
     let mut groups: Vec<Group> = PARTS.iter().filter_map(|part| group(part, &written)).collect();
+    groups.extend(own_groups(app.headers, &written));
     let inner: Vec<(&Checksum, String)> =
         INNER.iter().filter_map(|sum| Some((sum, change(sum, &groups)?))).collect();
     let covered: Vec<Group> = inner.iter().map(|(sum, _)| checksum_word(sum)).collect();
@@ -221,44 +224,71 @@ fn group(part: &Part, written: &BTreeSet<HeaderField>) -> Option<Group> {
     let changed: Vec<HeaderField> = fields.into_iter().filter(|field| written.contains(field)).collect();
     let mut words = BTreeSet::new();
     for field in &changed {
-        words.extend(word_numbers(*field));
+        words.extend(word_numbers(HEADERS, *field));
     }
     let id = header(part.header)?;
     let words: Vec<String> = match part.appears {
-        Appears::Words => words.into_iter().map(|number| word(id, number)).collect(),
+        Appears::Words => words.into_iter().map(|number| word(HEADERS, id, number)).collect(),
         Appears::Alone => changed.iter().map(|field| alone(*field)).collect(),
-        Appears::Twice => words.into_iter().flat_map(|number| [word(id, number), word(id, number)]).collect(),
+        Appears::Twice => words
+            .into_iter()
+            .flat_map(|number| [word(HEADERS, id, number), word(HEADERS, id, number)])
+            .collect(),
     };
-    (!words.is_empty()).then(|| Group { name: part.name.to_owned(), header: part.header, words })
+    (!words.is_empty()).then(|| Group {
+        name: part.name.to_owned(),
+        header: part.header,
+        words,
+        in_udp: false,
+    })
+}
+
+/// Rewritten words of the app's own headers that UDP's checksum covers.
+fn own_groups(headers: &[Header], written: &BTreeSet<HeaderField>) -> Vec<Group> {
+    let mut in_udp = vec!["udp"];
+    let mut groups = Vec::new();
+    for (id, header) in headers.iter().enumerate().skip(HEADERS.len()) {
+        if !header.after.iter().any(|edge| in_udp.contains(&edge.header)) {
+            continue;
+        }
+        in_udp.push(header.name);
+        let changed = written.iter().filter(|field| field.header == id);
+        let words: BTreeSet<usize> = changed.flat_map(|field| word_numbers(headers, *field)).collect();
+        let words: Vec<String> = words.into_iter().map(|number| word(headers, id, number)).collect();
+        if !words.is_empty() {
+            groups.push(Group { name: header.name.to_owned(), header: header.name, words, in_udp: true });
+        }
+    }
+    groups
 }
 
 /// A checksum of the quoted packet, as a word that the ICMP error's checksum covers.
 fn checksum_word(sum: &Checksum) -> Group {
     let words = vec![format!("hdr.{}.checksum", sum.header)];
-    Group { name: format!("{}_checksum", sum.header), header: sum.header, words }
+    Group { name: format!("{}_checksum", sum.header), header: sum.header, words, in_udp: false }
 }
 
 /// Where a field lies in its header: first and last bit.
-fn bits(field: HeaderField) -> (usize, usize) {
-    let fields = HEADERS[field.header].fields;
+fn bits(headers: &[Header], field: HeaderField) -> (usize, usize) {
+    let fields = headers[field.header].fields;
     let start: usize = fields[..field.field].iter().map(|(_, ty)| usize::from(ty.bits())).sum();
     (start, start + usize::from(fields[field.field].1.bits()) - 1)
 }
 
-fn word_numbers(field: HeaderField) -> impl Iterator<Item = usize> {
-    let (first, last) = bits(field);
+fn word_numbers(headers: &[Header], field: HeaderField) -> impl Iterator<Item = usize> + use<> {
+    let (first, last) = bits(headers, field);
     first / 16..=last / 16
 }
 
 /// The 16-bit word of a header as an expression: a field, a slice of one, or several joined.
-fn word(id: usize, number: usize) -> String {
+fn word(headers: &[Header], id: usize, number: usize) -> String {
     let (first, last) = (number * 16, number * 16 + 15);
-    let fields = (0..HEADERS[id].fields.len()).map(|field| HeaderField { header: id, field });
+    let fields = (0..headers[id].fields.len()).map(|field| HeaderField { header: id, field });
     let pieces: Vec<String> = fields
         .filter_map(|field| {
-            let (start, end) = bits(field);
+            let (start, end) = bits(headers, field);
             let (from, to) = (start.max(first), end.min(last));
-            let path = super::names::field(field);
+            let path = super::names::field(headers, field);
             match from <= to {
                 false => None,
                 true if (from, to) == (start, end) => Some(path),
@@ -272,13 +302,15 @@ fn word(id: usize, number: usize) -> String {
 /// A field of at most 16 bits as a word of its own.
 fn alone(field: HeaderField) -> String {
     let (_, ty) = HEADERS[field.header].fields[field.field];
-    let path = super::names::field(field);
+    let path = super::names::field(HEADERS, field);
     if ty.bits() == 16 { path } else { format!("({}w0 ++ {path})", 16 - ty.bits()) }
 }
 
 /// What of a checksum's parts may change.
 fn change(sum: &Checksum, groups: &[Group]) -> Option<String> {
-    let covered = groups.iter().filter(|group| sum.parts.contains(&group.name.as_str()));
+    let covered = groups
+        .iter()
+        .filter(|group| sum.parts.contains(&group.name.as_str()) || (group.in_udp && sum.header == "udp"));
     let names: Vec<String> = covered.map(|group| format!("sums.{}", group.name)).collect();
     (!names.is_empty()).then(|| wrapped(&names, 40, 16))
 }
@@ -336,10 +368,10 @@ mod tests {
     #[test]
     fn words_of_small_and_of_wide_fields() {
         let ipv4 = header("ipv4").expect("a standard header");
-        assert_eq!(word(ipv4, 4), "(hdr.ipv4.ttl ++ hdr.ipv4.protocol)");
-        assert_eq!(word(ipv4, 6), "hdr.ipv4.src[31:16]");
-        assert_eq!(word(ipv4, 7), "hdr.ipv4.src[15:0]");
-        assert_eq!(word(ipv4, 5), "hdr.ipv4.checksum");
+        assert_eq!(word(HEADERS, ipv4, 4), "(hdr.ipv4.ttl ++ hdr.ipv4.protocol)");
+        assert_eq!(word(HEADERS, ipv4, 6), "hdr.ipv4.src[31:16]");
+        assert_eq!(word(HEADERS, ipv4, 7), "hdr.ipv4.src[15:0]");
+        assert_eq!(word(HEADERS, ipv4, 5), "hdr.ipv4.checksum");
     }
 
     #[test]

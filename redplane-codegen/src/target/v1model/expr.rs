@@ -47,6 +47,11 @@ pub(super) fn value(app: &App, expr: &Expr) -> String {
     lower(app, expr).text
 }
 
+/// What is true if this is not.
+pub(super) fn negated(app: &App, expr: &Expr) -> String {
+    not(app, expr).text
+}
+
 /// A value as bits, to be stored in a header, in the key or in the state.
 pub(super) fn bits(app: &App, expr: &Expr) -> String {
     match &expr.kind {
@@ -61,7 +66,7 @@ pub(super) fn bits(app: &App, expr: &Expr) -> String {
 /// Where a stored value lies, if it is one.
 fn place(app: &App, expr: &Expr) -> Option<String> {
     match &expr.kind {
-        ExprKind::Header(field) => Some(names::field(*field)),
+        ExprKind::Header(field) => Some(names::field(app.headers, *field)),
         ExprKind::State(index) => Some(names::state(app, *index)),
         _ => None,
     }
@@ -69,12 +74,10 @@ fn place(app: &App, expr: &Expr) -> Option<String> {
 
 fn lower(app: &App, expr: &Expr) -> Text {
     match &expr.kind {
-        ExprKind::Const(constant) => Text::atom(literal(*constant, expr.ty)),
+        ExprKind::Const(constant) => Text::atom(literal(app, *constant, expr.ty)),
         ExprKind::Local(local) => Text::atom(names::local(app, *local)),
         ExprKind::Header(_) | ExprKind::State(_) => stored(app, expr, 1),
-        ExprKind::Valid(header) => {
-            Text::atom(format!("hdr.{}.isValid()", crate::packet::HEADERS[*header].name))
-        }
+        ExprKind::Valid(header) => Text::atom(format!("hdr.{}.isValid()", app.headers[*header].name)),
         ExprKind::IngressPort => Text::atom("meta.pass.port".to_owned()),
         ExprKind::Not(inner) => not(app, inner),
         ExprKind::Binary(op, left, right) => binary(app, *op, left, right),
@@ -92,8 +95,9 @@ fn stored(app: &App, expr: &Expr, expected: u8) -> Text {
     }
 }
 
-fn literal(constant: u128, ty: Type) -> String {
+fn literal(app: &App, constant: u128, ty: Type) -> String {
     match ty {
+        Type::Enum(index) => names::variant(&app.enums[index], constant),
         Type::Bool => (constant != 0).to_string(),
         Type::Ipv4 => format!("0x{constant:08x}"),
         Type::Mac => format!("0x{constant:012x}"),
@@ -106,8 +110,8 @@ fn literal(constant: u128, ty: Type) -> String {
 /// An operand whose width P4 cannot take from its neighbour.
 fn sized(app: &App, expr: &Expr) -> Text {
     match &expr.kind {
-        ExprKind::Const(constant) if expr.ty != Type::Bool => {
-            Text::atom(format!("{}w{}", expr.ty.bits(), literal(*constant, expr.ty)))
+        ExprKind::Const(constant) if !matches!(expr.ty, Type::Bool | Type::Enum(_)) => {
+            Text::atom(format!("{}w{}", expr.ty.bits(), literal(app, *constant, expr.ty)))
         }
         _ => lower(app, expr),
     }
@@ -174,9 +178,9 @@ fn cast(app: &App, to: Type, inner: &Expr) -> Text {
     if let ExprKind::Const(constant) = inner.kind {
         let kept = if to.bits() < 128 { constant & ((1 << to.bits()) - 1) } else { constant };
         return Text::atom(if to == Type::Bool {
-            literal(kept, to)
+            literal(app, kept, to)
         } else {
-            format!("{}w{}", to.bits(), literal(kept, to))
+            format!("{}w{}", to.bits(), literal(app, kept, to))
         });
     }
     match (inner.ty, to) {

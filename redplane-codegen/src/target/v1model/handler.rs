@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{OWN_LINE, expr, names};
-use crate::ir::{App, LocalId, Match, Mode, Place, Stmt, StmtKind, Type, Verdict};
+use crate::ir::{App, LocalId, Match, Mode, Place, Shape, Stmt, StmtKind, Type, Verdict};
 use crate::target::{DROP_REASONS, drop_reasons, first_drop, line};
 
 /// Longest line of an `if` that stays on one.
@@ -24,15 +24,15 @@ pub(super) struct TableView {
     pub(super) docs: Vec<String>,
     /// Whether something stands before it.
     pub(super) spaced: bool,
+    /// Whether the handler looks at every column of the value.
+    pub(super) all_used: bool,
     pub(super) name: String,
     pub(super) action: String,
-    pub(super) parameter: String,
-    pub(super) assignment: String,
-    pub(super) key: String,
-    pub(super) key_name: String,
-    /// `32 bits`.
-    pub(super) key_bits: String,
-    pub(super) matching: &'static str,
+    pub(super) parameters: String,
+    pub(super) assignments: Vec<String>,
+    /// What a miss gives.
+    pub(super) zeros: String,
+    pub(super) keys: Vec<String>,
     pub(super) size: String,
 }
 
@@ -226,14 +226,20 @@ impl<'a> Lowering<'a> {
                 self.push(here, text);
             }
             StmtKind::Lookup { table, key, into } => {
-                let name = self.table(*table, key, *into, here);
+                let name = self.table(*table, key, into, here);
                 self.push(here, format!("{name}.apply();"));
             }
             StmtKind::If { condition, then, otherwise } => {
-                let condition = expr::value(self.app, condition);
+                // Where nothing is to be done, what else is to be done comes first.
+                let (condition, then, otherwise) = match then[..] {
+                    [] if !otherwise.is_empty() => (expr::negated(self.app, condition), otherwise, then),
+                    _ => (expr::value(self.app, condition), then, otherwise),
+                };
+                let declared = self.locals.clone();
                 if let Some(text) = self.one_line(&condition, statement, then, otherwise, tail) {
                     return self.push(here, text);
                 }
+                self.locals = declared;
                 self.push(here, format!("if ({condition}) {{"));
                 self.branches(then, otherwise, tail, false);
             }
@@ -331,7 +337,9 @@ impl<'a> Lowering<'a> {
                 self.declare(*local);
                 format!("{} = {};", names::local(self.app, *local), expr::value(self.app, value))
             }
-            Place::Header(field) => format!("{} = {};", names::field(*field), expr::bits(self.app, value)),
+            Place::Header(field) => {
+                format!("{} = {};", names::field(self.app.headers, *field), expr::bits(self.app, value))
+            }
             Place::State(index) => {
                 format!("{} = {};", names::state(self.app, *index), expr::bits(self.app, value))
             }
@@ -347,6 +355,7 @@ impl<'a> Lowering<'a> {
     fn verdict(&self, verdict: &Verdict) -> String {
         match verdict {
             Verdict::Forward => "rp_forward(meta);".to_owned(),
+            Verdict::Via(addr) => format!("rp_via(meta, {});", expr::value(self.app, addr)),
             Verdict::To(port) => format!("rp_to(meta, {});", expr::value(self.app, port)),
             Verdict::Reply => "rp_reply(meta);".to_owned(),
             Verdict::Recirculate => "rp_recirculate(meta);".to_owned(),
@@ -356,15 +365,29 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn table(&mut self, index: usize, key: &crate::ir::Expr, into: LocalId, here: Option<usize>) -> String {
-        self.declare(into);
+    fn table(
+        &mut self,
+        index: usize,
+        key: &[crate::ir::Expr],
+        into: &[LocalId],
+        here: Option<usize>,
+    ) -> String {
+        into.iter().for_each(|local| self.declare(*local));
         let table = &self.app.tables[index];
         let copy = 1 + self.places.iter().filter(|place| place.table == index).count();
         let suffix = if copy == 1 { String::new() } else { format!("_{copy}") };
         let name = format!("{}{suffix}", names::safe(&table.handle));
         let action = format!("set_{}{suffix}", table.handle);
-        let into = names::local(self.app, into);
-        let assigned = if table.value == Type::Bool { "value == 1" } else { "value" };
+        let values = table.value.columns("value");
+        let assigned = into.iter().zip(&values).map(|(local, (column, ty))| {
+            let is_one = if *ty == Type::Bool { " == 1" } else { "" };
+            (names::local(self.app, *local), format!("= {}{is_one};", parameter_name(&table.value, column)))
+        });
+        let assigned = super::packet::aligned(assigned.collect());
+        let parameters: Vec<String> = values
+            .iter()
+            .map(|(column, ty)| format!("{} {}", expr::bits_type(*ty), parameter_name(&table.value, column)))
+            .collect();
         let mut docs: Vec<String> = table.docs.iter().map(|text| format!(" {text}")).collect();
         let declared = line(table.span);
         docs.push(format!(
@@ -377,25 +400,54 @@ impl<'a> Lowering<'a> {
         self.tables.push(TableView {
             docs,
             spaced: true,
+            all_used: into.iter().all(|local| crate::usage::is_read(&self.app.handler, *local)),
             name: name.clone(),
-            parameter: format!("{} value", expr::bits_type(table.value)),
-            assignment: format!("{into} = {assigned};"),
+            parameters: parameters.join(", "),
+            assignments: assigned,
+            zeros: vec!["0"; values.len()].join(", "),
             action,
-            key: expr::bits(self.app, key),
-            key_name: "key".to_owned(),
-            key_bits: if table.key.bits() == 1 {
-                "1 bit".to_owned()
-            } else {
-                format!("{} bits", table.key.bits())
-            },
-            matching: match table.matching {
-                Match::Exact => "exact",
-                Match::Lpm => "lpm",
-                Match::Ternary => "ternary",
-            },
+            keys: self.key_columns(index, key),
             size: size_name(self.app, index),
         });
         name
+    }
+
+    /// The rows of a table's key.
+    fn key_columns(&self, index: usize, key: &[crate::ir::Expr]) -> Vec<String> {
+        let table = &self.app.tables[index];
+        let matching = matching(table.matching);
+        let columns = table.key.columns("key");
+        let rows = key.iter().zip(columns).map(|(value, (column, ty))| {
+            let unit = if ty.bits() == 1 { "bit" } else { "bits" };
+            let matched = format!(": {matching} @name(\"{}\");", column_name(&table.key, column));
+            (expr::bits(self.app, value), matched, format!("{} {unit}", ty.bits()))
+        });
+        super::records::commented(rows.collect())
+    }
+}
+
+/// The name of an action's parameter: `value`, or with the field's name, so that it is no local's.
+pub(crate) fn parameter_name(shape: &Shape, column: &str) -> String {
+    match shape {
+        Shape::Word(_) => column.to_owned(),
+        Shape::Record(_) => format!("value_{column}"),
+    }
+}
+
+/// The name of a column: a field's may be one that P4 keeps for itself.
+pub(crate) fn column_name(shape: &Shape, column: &str) -> String {
+    match shape {
+        Shape::Word(_) => column.to_owned(),
+        Shape::Record(_) => names::safe(column),
+    }
+}
+
+/// How P4 calls it.
+pub(crate) fn matching(matching: Match) -> &'static str {
+    match matching {
+        Match::Exact => "exact",
+        Match::Lpm => "lpm",
+        Match::Ternary => "ternary",
     }
 }
 

@@ -14,7 +14,7 @@ mod records;
 
 use askama::Template;
 
-pub(crate) use self::handler::table_places;
+pub(crate) use self::handler::{column_name, matching, parameter_name, table_places};
 use crate::ir::App;
 
 /// Most routes of forward().

@@ -2,10 +2,10 @@
 
 use super::checksums::{ChecksumsView, checksums};
 use super::handler::{ControlView, RestView, controls, point_name, reasons, size_name};
-use super::packet::{HeaderType, State, aligned, constants, instances, states, types};
+use super::packet::{HeaderType, State, after_udp, aligned, constants, instances, states, types};
 use super::records::{RecordView, commented};
 use super::{ROUTES_MAX, SESSION_CIRCLE, SESSION_RENEW, SHARDS_MAX, expr, names};
-use crate::ir::{App, Mode, Verdict};
+use crate::ir::{App, Enum, Mode, Variant, Verdict};
 use crate::target::{drop_reasons, line, verdicts};
 
 /// One app, lowered.
@@ -25,6 +25,9 @@ pub(super) struct View {
     pub(super) session_circle: u32,
     pub(super) session_renew: u32,
     pub(super) sizes: Vec<String>,
+    pub(super) enums: Vec<EnumView>,
+    /// Whether the handler has `via`.
+    pub(super) goes_via: bool,
     pub(super) reasons: Vec<String>,
     pub(super) reason_count: usize,
     pub(super) constants: Vec<String>,
@@ -37,6 +40,8 @@ pub(super) struct View {
     /// Whether the handler asks for state that may not be there.
     pub(super) finds: bool,
     pub(super) states: Vec<State>,
+    /// What follows UDP, by name, and its state.
+    pub(super) after_udp: (&'static str, Option<State>),
     pub(super) handler: HandlerName,
     pub(super) verdicts: Vec<ActionView>,
     pub(super) points: Vec<String>,
@@ -54,6 +59,14 @@ pub(super) struct HandlerName {
     pub(super) name: String,
     pub(super) instance: String,
     pub(super) location: String,
+}
+
+/// The names of an enum's values.
+pub(super) struct EnumView {
+    pub(super) docs: Vec<String>,
+    pub(super) location: String,
+    pub(super) rust: String,
+    pub(super) constants: Vec<String>,
 }
 
 /// A verdict as an action.
@@ -85,15 +98,18 @@ impl View {
             session_circle: SESSION_CIRCLE,
             session_renew: SESSION_RENEW,
             sizes: sizes(app),
+            enums: enums(app, source),
+            goes_via: verdicts(app).iter().any(|(verdict, _)| matches!(verdict, Verdict::Via(_))),
             reasons: reasons(app, source),
             reason_count: drop_reasons(app).len() + 1,
-            constants: constants(),
-            headers: types(),
-            instances: instances(&key.header, &value.header),
+            constants: constants(app.headers),
+            headers: types(app.headers),
+            instances: instances(app.headers, &key.header, &value.header),
             locals: crossing(app),
             metadata: metadata(app, &key, &value, !checksums.groups.is_empty()),
             finds: app.handler.points.iter().any(|point| point.mode == Mode::Find),
-            states: states(),
+            states: states(app.headers),
+            after_udp: after_udp(app.headers),
             handler: HandlerName {
                 name: app.handler.name.clone(),
                 instance: names::safe(&app.handler.name),
@@ -125,6 +141,25 @@ fn sizes(app: &App) -> Vec<String> {
         format!("const bit<32> {} = {};", size_name(app, index), table.size)
     };
     app.tables.iter().enumerate().map(row).collect()
+}
+
+fn enums(app: &App, source: &str) -> Vec<EnumView> {
+    let named = crate::usage::variants(&app.handler);
+    let view = |(index, known): (usize, &Enum)| {
+        let row = |variant: &Variant| {
+            let name = names::variant(known, variant.value.into());
+            let is_named = named.contains(&(index, variant.value.into()));
+            let quiet = if is_named { "" } else { "@noWarn(\"unused\") " };
+            (format!("{quiet}const bit<8> {name}"), format!("= {};", variant.value), variant.docs.join(" "))
+        };
+        EnumView {
+            docs: known.docs.iter().map(|text| format!(" {text}")).collect(),
+            location: format!("{source}:{}", line(known.span)),
+            rust: known.name.clone(),
+            constants: commented(known.variants.iter().map(row).collect()),
+        }
+    };
+    app.enums.iter().enumerate().map(view).collect()
 }
 
 fn points(app: &App, source: &str) -> Vec<String> {
@@ -165,6 +200,10 @@ fn metadata(app: &App, key: &RecordView, value: &RecordView, sums: bool) -> Vec<
     }
     if !app.handler.points.is_empty() {
         rows.push((format!("{}_point_t", app.name), "point;", "that the handler reached"));
+    }
+    if verdicts(app).iter().any(|(verdict, _)| matches!(verdict, Verdict::Via(_))) {
+        rows.push(("bit<32>".to_owned(), "via;", "whose route is taken, if not the destination's"));
+        rows.push(("bool".to_owned(), "goes_via;", ""));
     }
     rows.extend([
         ("rp_role_t".to_owned(), "role;", ""),
@@ -224,6 +263,11 @@ fn actions(app: &App) -> Vec<ActionView> {
     let mut add = |name, parameters, lines| actions.push(ActionView { name, parameters, lines });
     if has(|verdict| matches!(verdict, Verdict::Forward)) {
         add("rp_forward", "", &["meta.verdict = rp_verdict_t.FORWARD;"][..]);
+    }
+    if has(|verdict| matches!(verdict, Verdict::Via(_))) {
+        const VIA: &[&str] =
+            &["meta.verdict = rp_verdict_t.FORWARD;", "meta.via = addr;", "meta.goes_via = true;"];
+        add("rp_via", ", in bit<32> addr", VIA);
     }
     if has(|verdict| matches!(verdict, Verdict::To(_))) {
         add("rp_to", ", in bit<16> port", &["meta.verdict = rp_verdict_t.TO;", "meta.out_port = port;"]);

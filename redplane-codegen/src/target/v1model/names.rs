@@ -1,7 +1,7 @@
 //! Names in P4: reserved words, and the case of each kind of name.
 
-use crate::ir::{App, HeaderField};
-use crate::packet::HEADERS;
+use crate::ir::{App, Enum, HeaderField};
+use crate::packet::Header;
 
 /// Words that P4₁₆ or p4c keeps for itself, and names that the machinery uses where the author's stand too.
 const RESERVED: &[&str] = &[
@@ -72,6 +72,15 @@ pub(super) fn safe(name: &str) -> String {
     if RESERVED.contains(&name) || name.starts_with("rp_") { format!("{name}_") } else { name.to_owned() }
 }
 
+/// A variant's constant: `PHASE_OPEN`. What is no variant is a number.
+pub(super) fn variant(known: &Enum, value: u128) -> String {
+    let found = known.variants.iter().find(|variant| u128::from(variant.value) == value);
+    found.map_or_else(
+        || value.to_string(),
+        |found| format!("{}_{}", snake(&known.name), snake(&found.name)).to_uppercase(),
+    )
+}
+
 /// `some_name` as `SomeName`.
 pub(super) fn camel(name: &str) -> String {
     name.split('_').map(capitalized).collect()
@@ -88,8 +97,8 @@ pub(super) fn snake(name: &str) -> String {
 }
 
 /// A field of a packet header.
-pub(super) fn field(field: HeaderField) -> String {
-    let header = &HEADERS[field.header];
+pub(super) fn field(headers: &[Header], field: HeaderField) -> String {
+    let header = &headers[field.header];
     format!("hdr.{}.{}", header.name, header.fields[field.field].0)
 }
 

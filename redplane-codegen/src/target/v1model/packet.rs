@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{expr, names};
 use crate::ir::HeaderId;
-use crate::packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, HEADERS, header};
+use crate::packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, Header, header};
 
 /// Longest head of a `select` that stays on one line.
 const WIDTH: usize = 100;
@@ -38,21 +38,20 @@ const NAMED_VALUES: &[(&str, &[(u64, &str)])] = &[
 ];
 
 /// The name of a header's P4 type.
-pub(super) fn type_name(id: HeaderId) -> String {
-    format!("{}_h", names::snake(HEADERS[id].ty))
+pub(super) fn type_name(header: &Header) -> String {
+    format!("{}_h", names::snake(header.ty))
 }
 
 /// The header types, in wire order of their first use.
-pub(super) fn types() -> Vec<HeaderType> {
+pub(super) fn types(headers: &[Header]) -> Vec<HeaderType> {
     let mut seen = BTreeSet::new();
-    let first = (0..HEADERS.len()).filter(|id| seen.insert(HEADERS[*id].ty));
+    let first = headers.iter().filter(|header| seen.insert(header.ty));
     first
-        .map(|id| {
-            let fields = HEADERS[id].fields;
-            let rows = fields.iter().map(|(name, ty)| (expr::bits_type(*ty), format!("{name};")));
+        .map(|header| {
+            let rows = header.fields.iter().map(|(name, ty)| (expr::bits_type(*ty), format!("{name};")));
             HeaderType {
-                source: HEADERS[id].source.to_owned(),
-                name: type_name(id),
+                source: header.source.to_owned(),
+                name: type_name(header),
                 fields: aligned(rows.collect()),
             }
         })
@@ -69,7 +68,7 @@ pub(super) fn aligned(rows: Vec<(String, String)>) -> Vec<String> {
 type Row = (Vec<u64>, Vec<HeaderId>);
 
 /// The states that take the packet apart. What may be a message goes on in `parse_rp_candidate`, which the template has.
-pub(super) fn states() -> Vec<State> {
+pub(super) fn states(headers: &[Header]) -> Vec<State> {
     let ethernet = header("ethernet").expect("a standard header");
     let mut states = Vec::new();
     let mut queue = vec![vec![ethernet]];
@@ -77,31 +76,32 @@ pub(super) fn states() -> Vec<State> {
     while let Some(chain) = queue.first().cloned() {
         queue.remove(0);
         let Some(last) = chain.last().copied().filter(|_| done.insert(chain.clone())) else { continue };
-        let (fields, rows) = successors(last);
+        let (fields, rows) = successors(headers, last);
         let mut lines: Vec<String> =
-            chain.iter().map(|id| format!("packet.extract(hdr.{});", HEADERS[*id].name)).collect();
-        lines.extend(transition(last, &fields, &rows));
-        states.push(State { name: state_name(&chain), lines });
-        queue.extend(rows.into_iter().map(|(_, chain)| chain).filter(|next| !is_candidate(last, next)));
+            chain.iter().map(|id| format!("packet.extract(hdr.{});", headers[*id].name)).collect();
+        lines.extend(transition(headers, last, &fields, &rows));
+        states.push(State { name: state_name(headers, &chain), lines });
+        let next = rows.into_iter().map(|(_, chain)| chain);
+        queue.extend(next.filter(|next| !is_candidate(headers, last, next)));
     }
     states
 }
 
 /// Whether a message of the store can look like this: UDP over IPv4.
-fn is_candidate(before: HeaderId, chain: &[HeaderId]) -> bool {
-    HEADERS[before].name == "ipv4" && chain.iter().map(|id| HEADERS[*id].name).eq(["ports", "udp"])
+fn is_candidate(headers: &[Header], before: HeaderId, chain: &[HeaderId]) -> bool {
+    headers[before].name == "ipv4" && chain.iter().map(|id| headers[*id].name).eq(["ports", "udp"])
 }
 
-fn state_name(chain: &[HeaderId]) -> String {
-    format!("parse_{}", chain.last().map_or("", |id| HEADERS[*id].name))
+fn state_name(headers: &[Header], chain: &[HeaderId]) -> String {
+    format!("parse_{}", chain.last().map_or("", |id| headers[*id].name))
 }
 
 /// What follows a header: the fields that decide, and for each combination of their values what comes then.
-fn successors(before: HeaderId) -> (Vec<&'static str>, Vec<Row>) {
+fn successors(headers: &[Header], before: HeaderId) -> (Vec<&'static str>, Vec<Row>) {
     let mut fields: Vec<&'static str> = Vec::new();
     let mut rows: Vec<Row> = Vec::new();
-    for (next, header) in HEADERS.iter().enumerate() {
-        for edge in header.after.iter().filter(|edge| edge.header == HEADERS[before].name) {
+    for (next, header) in headers.iter().enumerate() {
+        for edge in header.after.iter().filter(|edge| edge.header == headers[before].name) {
             fields = edge.when.iter().map(|(field, _)| *field).collect();
             for values in combinations(edge.when) {
                 match rows.iter_mut().find(|(known, _)| *known == values) {
@@ -123,12 +123,13 @@ fn combinations(when: &[(&str, &[u64])]) -> Vec<Vec<u64>> {
     })
 }
 
-fn transition(before: HeaderId, fields: &[&str], rows: &[Row]) -> Vec<String> {
+fn transition(headers: &[Header], before: HeaderId, fields: &[&str], rows: &[Row]) -> Vec<String> {
     if rows.is_empty() {
         return vec!["transition accept;".to_owned()];
     }
-    let paths: Vec<String> =
-        fields.iter().map(|field| format!("hdr.{}.{field}", HEADERS[before].name)).collect();
+    // The ports of UDP are a header of their own.
+    let owner = if headers[before].name == "udp" { "ports" } else { headers[before].name };
+    let paths: Vec<String> = fields.iter().map(|field| format!("hdr.{owner}.{field}")).collect();
     let mut cases: Vec<(String, String)> = rows
         .iter()
         .map(|(values, chain)| {
@@ -136,12 +137,15 @@ fn transition(before: HeaderId, fields: &[&str], rows: &[Row]) -> Vec<String> {
                 fields.iter().zip(values).map(|(field, value)| value_name(field, *value)).collect();
             let values =
                 if values.len() == 1 { values[0].clone() } else { format!("({})", values.join(", ")) };
-            let target =
-                if is_candidate(before, chain) { "parse_rp_candidate".to_owned() } else { state_name(chain) };
+            let target = if is_candidate(headers, before, chain) {
+                "parse_rp_candidate".to_owned()
+            } else {
+                state_name(headers, chain)
+            };
             (format!("{values}:"), format!("{target};"))
         })
         .collect();
-    if HEADERS[before].name == "ethernet" {
+    if headers[before].name == "ethernet" {
         cases.push(("RP_ETHERTYPE_SWEEP:".to_owned(), "parse_rp_sweep_candidate;".to_owned()));
     }
     cases.push(("default:".to_owned(), "accept;".to_owned()));
@@ -167,12 +171,12 @@ fn value_name(field: &str, value: u64) -> String {
 }
 
 /// The constants that the parser names, and those that the machinery needs in any case.
-pub(super) fn constants() -> Vec<String> {
+pub(super) fn constants(headers: &[Header]) -> Vec<String> {
     let mut used: BTreeMap<&str, (u16, u64)> = BTreeMap::new();
     used.insert("ETHERTYPE_IPV4", (16, ETHERTYPE_IPV4));
     used.insert("PROTOCOL_UDP", (8, 17));
-    for before in 0..HEADERS.len() {
-        let (fields, rows) = successors(before);
+    for before in 0..headers.len() {
+        let (fields, rows) = successors(headers, before);
         for (field, value) in rows.iter().flat_map(|(values, _)| fields.iter().zip(values)) {
             let bits = if *field == "ether_type" { 16 } else { 8 };
             let values =
@@ -189,8 +193,19 @@ pub(super) fn constants() -> Vec<String> {
         .collect()
 }
 
+/// What follows UDP over IPv4 that is no message: the state's name, and the state, if there is any.
+pub(super) fn after_udp(headers: &[Header]) -> (&'static str, Option<State>) {
+    let udp = header("udp").expect("a standard header");
+    let (fields, rows) = successors(headers, udp);
+    if rows.is_empty() {
+        return ("accept", None);
+    }
+    let lines = transition(headers, udp, &fields, &rows);
+    ("parse_after_udp", Some(State { name: "parse_after_udp".to_owned(), lines }))
+}
+
 /// The members of `headers_t`: the message's headers, then the frame's.
-pub(super) fn instances(key: &str, value: &str) -> Vec<String> {
+pub(super) fn instances(headers: &[Header], key: &str, value: &str) -> Vec<String> {
     let own = [
         ("ethernet_h", "rp_ethernet"),
         ("ipv4_h", "rp_ipv4"),
@@ -200,7 +215,7 @@ pub(super) fn instances(key: &str, value: &str) -> Vec<String> {
         (value, "rp_value"),
     ];
     let own = own.into_iter().map(|(ty, name)| (ty.to_owned(), format!("{name};")));
-    let frame = (0..HEADERS.len()).map(|id| (type_name(id), format!("{};", HEADERS[id].name)));
+    let frame = headers.iter().map(|header| (type_name(header), format!("{};", header.name)));
     let mut rows: Vec<(String, String)> = own.chain(frame).collect();
     let after_ethernet =
         rows.iter().position(|(_, name)| name == "ethernet;").map_or(rows.len(), |at| at + 1);
@@ -214,7 +229,7 @@ mod tests {
 
     #[test]
     fn two_headers_that_share_a_condition_are_one_state() {
-        let states = states();
+        let states = states(crate::packet::HEADERS);
         let tcp = states.iter().find(|state| state.name == "parse_tcp").expect("there is a state for TCP");
         assert_eq!(
             tcp.lines,

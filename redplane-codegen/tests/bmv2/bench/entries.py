@@ -31,6 +31,9 @@ def parameters(table, roles):
 def match(key, roles):
     """One column of a row's key."""
     value = roles[key["from"]]
+    if key["matching"] == "ternary":
+        value, mask = value if isinstance(value, list) else (value, (1 << key["bits"]) - 1)
+        return f"{number(value):#x}&&&{number(mask):#x}"
     if key["matching"] == "lpm":
         prefix, length = value.split("/")
         return f"{number(prefix):#x}/{length}"
@@ -51,7 +54,8 @@ def rows(entries, operator):
         for item in operator[table["for_each"]]:
             roles = {**operator, **item}
             key = " ".join(match(column, roles) for column in table["key"])
-            yield f"table_add {table['table']} {table['action']} {key} => {parameters(table, roles)}"
+            priority = f" {roles[table['priority']]}" if "priority" in table else ""
+            yield f"table_add {table['table']} {table['action']} {key} => {parameters(table, roles)}{priority}"
 
 
 def value_sets(entries, operator):
