@@ -7,7 +7,7 @@ use redplane_sdk::net::Random;
 use serde::Serialize;
 
 use super::SEED;
-use super::frame::{End, datagram, flag, message, segment};
+use redplane_lab::frame::{End, datagram, flag, message, segment};
 use super::subject::{Firewall, Opened, PREFIX, Subject, client, goes_on, open};
 use crate::demo::place::{OUTSIDE, Place};
 use crate::firewall::App;
