@@ -1,1 +1,4 @@
+//! `cargo redplane`, from outside.
 
+mod commands;
+mod projects;
