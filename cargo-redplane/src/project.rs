@@ -8,8 +8,17 @@ use anyhow::{Context as _, Result, bail};
 use crate::template::{TEMPLATES, Template};
 
 /// Names that a package of the project already has, or that cargo refuses.
-const TAKEN: [&str; 9] =
-    ["backend-store", "core", "project", "redplane-codegen", "redplane-lab", "redplane-sdk", "std", "test", "build"];
+const TAKEN: [&str; 9] = [
+    "backend-store",
+    "core",
+    "project",
+    "redplane-codegen",
+    "redplane-lab",
+    "redplane-sdk",
+    "std",
+    "test",
+    "build",
+];
 
 /// Makes a project in a folder of its name; gives what to say about it.
 pub(crate) fn create(name: &str, template: &str, sdk: Option<PathBuf>) -> Result<String> {
@@ -37,7 +46,8 @@ pub(crate) fn create(name: &str, template: &str, sdk: Option<PathBuf>) -> Result
     // The versions that the SDK is tested with.
     let lock = "Cargo.lock";
     if sdk.join(lock).is_file() {
-        fs::copy(sdk.join(lock), folder.join(lock)).with_context(|| format!("cannot write `{name}/{lock}`"))?;
+        fs::copy(sdk.join(lock), folder.join(lock))
+            .with_context(|| format!("cannot write `{name}/{lock}`"))?;
     }
     Ok(format!(
         "{name}: the app is in src/lib.rs, its demo and its tests in src/main.rs\n\n    \
@@ -48,9 +58,12 @@ pub(crate) fn create(name: &str, template: &str, sdk: Option<PathBuf>) -> Result
 
 /// A name for a package, and in `snake_case` for a crate.
 fn check_name(name: &str) -> Result<()> {
-    let plain = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-_".contains(letter);
+    let plain =
+        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-_".contains(letter);
     if !name.starts_with(|first: char| first.is_ascii_lowercase()) || !name.chars().all(plain) {
-        bail!("`{name}` is no name for a package: use lower-case letters, digits, `-` and `_`, a letter first");
+        bail!(
+            "`{name}` is no name for a package: use lower-case letters, digits, `-` and `_`, a letter first"
+        );
     }
     if syn::parse_str::<syn::Ident>(&name.replace('-', "_")).is_err() {
         bail!("`{name}` is a word of Rust; choose another name");
@@ -64,7 +77,8 @@ fn check_name(name: &str) -> Result<()> {
 /// The SDK's checkout, by its whole path.
 fn find_sdk(given: Option<PathBuf>) -> Result<PathBuf> {
     let built_from = || Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf);
-    let path = given.or_else(built_from).context("this command was built outside of a checkout; give --sdk-path")?;
+    let path =
+        given.or_else(built_from).context("this command was built outside of a checkout; give --sdk-path")?;
     if !path.join("redplane-sdk/Cargo.toml").is_file() {
         bail!("{} is no checkout of the SDK; give one with --sdk-path", path.display());
     }

@@ -4,6 +4,7 @@ mod apps;
 mod bench;
 mod chaos;
 mod codegen;
+mod guide;
 mod model;
 mod simulate;
 mod spawn;
@@ -28,6 +29,12 @@ enum Chore {
     /// Refresh `p4-out/` from `apps/src/`.
     Codegen {
         /// Write nothing; fail if a file of `p4-out/` is not what the compiler emits now.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Refresh the guide's page of diagnostics from the compiler's table.
+    Guide {
+        /// Write nothing; fail if the page is not what the table says now.
         #[arg(long)]
         check: bool,
     },
@@ -89,6 +96,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Apps => apps::run(&root()?),
         Chore::Chaos { arguments } => chaos::run(&root()?, &arguments),
         Chore::Codegen { check } => codegen::run(&root()?, check),
+        Chore::Guide { check } => guide::run(&root()?, check),
         Chore::Simulate { arguments } => simulate::run(&root()?, &arguments),
         Chore::Mutants { arguments } => simulate::mutants(&root()?, &arguments),
         Chore::Bench { what: Bench::Store { seconds, json } } => bench::store(&root()?, seconds, json),

@@ -169,7 +169,9 @@ fn dependencies_point_one_way() {
         "redplane-macros",
         "redplane-sdk",
         "backend-store",
+        "redplane-lab",
         "apps",
+        "cargo-redplane",
         "xtask",
     ];
     let allowed: &[(&str, &[&str])] = &[
@@ -178,6 +180,8 @@ fn dependencies_point_one_way() {
         ("redplane-macros", &["redplane-codegen"]),
         ("redplane-sdk", &["redplane-macros", "redplane-protocol"]),
         ("backend-store", &["redplane-protocol"]),
+        ("redplane-lab", &["redplane-sdk", "backend-store"]),
+        ("cargo-redplane", &["redplane-codegen"]),
     ];
     let mut findings = Vec::new();
     for (name, allowed) in allowed {

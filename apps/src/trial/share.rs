@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result};
 pub use redplane_lab::Share;
 
-use redplane_lab::frame::flag;
 use super::subject::{Subject, open};
+use redplane_lab::frame::flag;
 
 /// Connections, all at the same time.
 const CONNECTIONS: u32 = 200;

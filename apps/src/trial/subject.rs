@@ -6,10 +6,10 @@ use std::sync::{Arc, RwLock};
 use anyhow::Result;
 use redplane_sdk::{App, app};
 
-use redplane_lab::frame::{End, ends, flag, segment};
 use crate::demo::place::{self, INSIDE, OUTSIDE, Place};
 use crate::load_balancer::{Backend, Pools, Service};
 use crate::{firewall, load_balancer, nat};
+use redplane_lab::frame::{End, ends, flag, segment};
 
 /// Where the hosts inside are: the firewall's and the NAT's clients, the balancer's backends.
 pub(super) const PREFIX: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 0, 0, 0), 8);

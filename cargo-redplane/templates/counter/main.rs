@@ -13,7 +13,7 @@ const PACKETS: u32 = 1000;
 
 // ANCHOR: main
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut place = Place::<App>::of_two(Tables::default(), &[(HOST.0, 32)], ())?;
+    let mut place = place()?;
     send(&mut place, 0, PACKETS / 2)?;
     place.reboot(0)?;
     println!("switch 1 dies after {} packets; switch 2 goes on", PACKETS / 2);
@@ -21,6 +21,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{} sent {PACKETS} packets, {} are counted", HOST.0, counted(&place));
     if counted(&place) == PACKETS { Ok(()) } else { Err("the count is wrong".into()) }
 }
+
+// ANCHOR: place
+/// Two switches, and a store.
+fn place() -> Result<Place<App>, Box<dyn Error>> {
+    Ok(Place::of_two(Tables::default(), &[(HOST.0, 32)], ())?)
+}
+// ANCHOR_END: place
 
 /// Sends packets of the host through a switch.
 fn send(place: &mut Place<App>, switch: usize, packets: u32) -> Result<(), &'static str> {
@@ -41,13 +48,9 @@ fn counted(place: &Place<App>) -> u32 {
 mod tests {
     use super::*;
 
-    fn place() -> Place<App> {
-        Place::of_two(Tables::default(), &[(HOST.0, 32)], ()).unwrap()
-    }
-
     #[test]
     fn every_packet_is_counted_once() {
-        let mut place = place();
+        let mut place = place().unwrap();
         for expected in 1..=10 {
             send(&mut place, 0, 1).unwrap();
             assert_eq!(counted(&place), expected);
@@ -56,7 +59,7 @@ mod tests {
 
     #[test]
     fn the_count_outlives_both_switches() {
-        let mut place = place();
+        let mut place = place().unwrap();
         for turn in 0..10 {
             send(&mut place, turn % 2, 10).unwrap();
             place.reboot(turn % 2).unwrap();

@@ -77,6 +77,8 @@ mod tests {
 
     #[test]
     fn the_p4_is_there() {
-        assert!(include_str!("../p4-out/load_balancer/v1model/load_balancer.p4").contains("control Balance("));
+        assert!(
+            include_str!("../p4-out/load_balancer/v1model/load_balancer.p4").contains("control Balance(")
+        );
     }
 }
