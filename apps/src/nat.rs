@@ -6,6 +6,7 @@
 pub mod nat {
     use redplane_sdk::prelude::*;
 
+    // ANCHOR: records
     /// One end of a connection, as one side of the NAT sees it.
     #[key]
     pub struct Endpoint {
@@ -25,7 +26,9 @@ pub mod nat {
         /// TCP or UDP port, or ICMP identifier.
         pub port: u16,
     }
+    // ANCHOR_END: records
 
+    // ANCHOR: tables
     /// Which source prefixes are inside.
     #[table(size = 64)]
     pub type Inside = Lpm<Ipv4Addr, bool>;
@@ -33,7 +36,9 @@ pub mod nat {
     /// The public addresses of this NAT.
     #[table(size = 64)]
     pub type Public = Lpm<Ipv4Addr, bool>;
+    // ANCHOR_END: tables
 
+    // ANCHOR: pool
     /// Public addresses and ports that may be given away.
     #[config]
     pub struct Pool {
@@ -44,6 +49,7 @@ pub mod nat {
         /// The last one.
         pub last_port: u16,
     }
+    // ANCHOR_END: pool
 
     /// Ports of one address that are tried for a new inside end: what one packet may cost the store when it is full.
     const SEARCH_MAX: usize = 2048;
@@ -51,6 +57,7 @@ pub mod nat {
     const ECHO_REPLY: u8 = 0;
     const ECHO_REQUEST: u8 = 8;
 
+    // ANCHOR: ends
     /// One end of a packet.
     #[inline]
     fn end_of(ip: &Ipv4, ports: &Option<Ports>, echo: &Option<Icmp>, source: bool) -> Endpoint {
@@ -79,6 +86,7 @@ pub mod nat {
         }
         if source { ip.src = to.addr } else { ip.dst = to.addr }
     }
+    // ANCHOR_END: ends
 
     /// Translates the source of what leaves and the destination of what comes in.
     #[handler]
@@ -87,11 +95,13 @@ pub mod nat {
         if ip.more_fragments || ip.fragment_offset != u13::new(0) {
             return cx.drop("fragment");
         }
+        // ANCHOR: lookups
         let from_inside = cx.inside.lookup(ip.src);
         let to_public = cx.public.lookup(ip.dst);
         if !from_inside && !to_public {
             return cx.drop("not_ours");
         }
+        // ANCHOR_END: lookups
         if let Some(echo) = &pkt.icmp {
             if pkt.inner_ipv4.is_none() && echo.kind != ECHO_REQUEST && echo.kind != ECHO_REPLY {
                 return cx.drop("icmp_kind");
@@ -102,18 +112,23 @@ pub mod nat {
         if pkt.inner_ipv4.is_some() && pkt.inner_ports.is_none() && pkt.inner_icmp.is_none() {
             return cx.drop("icmp_quote");
         }
+        // ANCHOR: key
         // An ICMP error quotes a packet of ours: translate the quote, and the error with it (RFC 5508 REQ-3 to 5).
         let end = if let Some(quote) = &pkt.inner_ipv4 {
             end_of(quote, &pkt.inner_ports, &pkt.inner_icmp, !from_inside)
         } else {
             end_of(ip, &pkt.ports, &pkt.icmp, from_inside)
         };
+        // ANCHOR_END: key
+        // ANCHOR: lease
         let other = if from_inside && pkt.inner_ipv4.is_none() {
             cx.binding.lease(end)?
         } else {
             let Some(other) = cx.binding.find(end)? else { return cx.drop("unsolicited") };
             other
         };
+        // ANCHOR_END: lease
+        // ANCHOR: rewrite
         if let Some(quote) = &mut pkt.inner_ipv4 {
             rewrite(quote, &mut pkt.inner_ports, &mut pkt.inner_icmp, !from_inside, &other);
             if from_inside {
@@ -126,8 +141,10 @@ pub mod nat {
         }
         // Hairpin (RFC 4787 REQ-9): a second pass translates the destination.
         if from_inside && to_public { cx.recirculate() } else { cx.forward() }
+        // ANCHOR_END: rewrite
     }
 
+    // ANCHOR: on_create
     /// Chooses the public end of a new inside one: the same port if it is free, else one of the same parity, else any
     /// (RFC 4787 REQ-3 and 4), and makes the way back. A host keeps to one address while that has room (REQ-2).
     #[on_create]
@@ -155,4 +172,5 @@ pub mod nat {
         records.keep_for(idle_of(key.protocol));
         Ok(Binding { addr: public.addr, port: public.port })
     }
+    // ANCHOR_END: on_create
 }

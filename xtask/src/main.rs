@@ -6,6 +6,7 @@ mod chaos;
 mod codegen;
 mod differential;
 mod drill;
+mod guide;
 mod model;
 mod simulate;
 mod spawn;
@@ -30,6 +31,12 @@ enum Chore {
     /// Refresh `p4-out/` from `apps/src/`.
     Codegen {
         /// Write nothing; fail if a file of `p4-out/` is not what the compiler emits now.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Refresh the guide's page of diagnostics from the compiler's table.
+    Guide {
+        /// Write nothing; fail if the page is not what the table says now.
         #[arg(long)]
         check: bool,
     },
@@ -115,6 +122,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Differential { arguments } => differential::run(&root()?, &arguments),
         Chore::Drill { arguments } => drill::run(&root()?, "drill", &arguments),
         Chore::Bench { what: Bench::Datapath { arguments } } => drill::run(&root()?, "datapath", &arguments),
+        Chore::Guide { check } => guide::run(&root()?, check),
         Chore::Simulate { arguments } => simulate::run(&root()?, &arguments),
         Chore::Mutants { arguments } => simulate::mutants(&root()?, &arguments),
         Chore::Bench { what: Bench::Store { seconds, json } } => bench::store(&root()?, seconds, json),

@@ -171,7 +171,9 @@ fn dependencies_point_one_way() {
         "backend-store",
         "redplane-bmv2",
         "redplane-differential",
+        "redplane-lab",
         "apps",
+        "cargo-redplane",
         "xtask",
     ];
     let allowed: &[(&str, &[&str])] = &[
@@ -181,6 +183,8 @@ fn dependencies_point_one_way() {
         ("redplane-sdk", &["redplane-macros", "redplane-protocol"]),
         ("backend-store", &["redplane-protocol"]),
         ("redplane-bmv2", &["redplane-sdk"]),
+        ("redplane-lab", &["redplane-sdk", "backend-store"]),
+        ("cargo-redplane", &["redplane-codegen"]),
     ];
     let mut findings = Vec::new();
     for (name, allowed) in allowed {

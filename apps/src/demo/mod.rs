@@ -2,9 +2,7 @@
 
 pub mod capture;
 pub mod connection;
-pub mod datagram;
 pub mod hosts;
-pub mod place;
 pub mod plot;
 pub mod progress;
 pub mod report;
@@ -18,4 +16,5 @@ pub mod topology;
 pub mod translate;
 pub mod workload;
 
+pub use redplane_lab::{datagram, place};
 pub use run::{AppName, Options, Outcome, run};

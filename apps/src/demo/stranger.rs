@@ -7,7 +7,7 @@ use redplane_sdk::protocol::Time;
 
 use super::connection::Micros;
 use super::workload::{CLIENTS, LOCAL_PORT, SERVER_PORT, SPAN};
-use crate::trial::frame::{self, flag};
+use redplane_lab::frame::{self, flag};
 
 /// Who it is.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 66);

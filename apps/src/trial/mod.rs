@@ -3,7 +3,6 @@
 
 pub mod churn;
 pub mod failover;
-pub(crate) mod frame;
 pub mod scan;
 pub mod share;
 mod subject;

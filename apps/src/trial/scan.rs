@@ -7,10 +7,10 @@ use redplane_sdk::net::Random;
 use serde::Serialize;
 
 use super::SEED;
-use super::frame::{End, datagram, flag, message, segment};
 use super::subject::{Firewall, Opened, PREFIX, Subject, client, goes_on, open};
 use crate::demo::place::{OUTSIDE, Place};
 use crate::firewall::App;
+use redplane_lab::frame::{End, datagram, flag, message, segment};
 
 /// Connections that are established, and used all the while.
 const ESTABLISHED: u32 = 200;

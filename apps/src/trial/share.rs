@@ -1,10 +1,10 @@
 //! How much of the traffic is replication, on a trace that is stated here.
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
+pub use redplane_lab::Share;
 
-use super::frame::flag;
 use super::subject::{Subject, open};
+use redplane_lab::frame::flag;
 
 /// Connections, all at the same time.
 const CONNECTIONS: u32 = 200;
@@ -17,23 +17,6 @@ const PAYLOAD: usize = 1_460;
 /// The trace in words.
 pub const TRACE: &str =
     "200 TCP connections at once, each 1,000 segments of 1,460 bytes in 10 s, every other one acknowledged";
-
-/// What was carried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Share {
-    /// Bytes of frames that came in by a port that does not face the store.
-    pub traffic_bytes: u64,
-    /// Bytes of frames between switches and store, both ways.
-    pub replication_bytes: u64,
-}
-
-impl Share {
-    /// Replication's share of all bytes, in per cent.
-    #[must_use]
-    pub fn percent(&self) -> f64 {
-        100.0 * self.replication_bytes as f64 / (self.traffic_bytes + self.replication_bytes) as f64
-    }
-}
 
 /// Carries the trace.
 ///

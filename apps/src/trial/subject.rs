@@ -4,13 +4,12 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, RwLock};
 
 use anyhow::Result;
-use redplane_sdk::packet::Packet;
 use redplane_sdk::{App, app};
 
-use super::frame::{End, flag, segment};
 use crate::demo::place::{self, INSIDE, OUTSIDE, Place};
 use crate::load_balancer::{Backend, Pools, Service};
 use crate::{firewall, load_balancer, nat};
+use redplane_lab::frame::{End, ends, flag, segment};
 
 /// Where the hosts inside are: the firewall's and the NAT's clients, the balancer's backends.
 pub(super) const PREFIX: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 0, 0, 0), 8);
@@ -46,13 +45,6 @@ pub trait Subject: Sized {
     const CLIENT_PORT: u16 = INSIDE;
 }
 
-/// Source and destination of a frame that an app has let through.
-pub(super) fn ends(frame: &[u8]) -> (End, End) {
-    let packet = Packet::parse(frame).expect("an app puts out what can be parsed");
-    let (ipv4, ports) = packet.ipv4.zip(packet.ports).expect("it was TCP or UDP over IPv4");
-    ((ipv4.src, ports.src), (ipv4.dst, ports.dst))
-}
-
 /// Client `number`, within a prefix.
 pub(super) fn client(prefix: Ipv4Addr, number: u32) -> End {
     let host = u32::from(prefix) + 256 + number / 20_000;
@@ -74,7 +66,7 @@ impl Subject for Nat {
         tables.public.insert(PUBLIC, 32, true)?;
         let pool = nat::Pool { addresses: vec![PUBLIC], first_port: 1024, last_port: 65_535 };
         let creator = Box::new(move || app::creator::<nat::App>(pool.clone()));
-        Place::new(2, tables, place::routes(&[PREFIX]), creator)
+        Ok(Place::new(2, tables, place::routes(&[PREFIX]), creator)?)
     }
 
     fn from_client(number: u32, flags: u8, payload: usize) -> (u16, Vec<u8>) {
@@ -93,7 +85,7 @@ impl Subject for Firewall {
         let mut tables = firewall::Tables::default();
         tables.inside.insert(INSIDE, true)?;
         let creator = Box::new(|| app::creator::<firewall::App>(()));
-        Place::new(2, tables, place::routes(&[PREFIX]), creator)
+        Ok(Place::new(2, tables, place::routes(&[PREFIX]), creator)?)
     }
 
     fn from_client(number: u32, flags: u8, payload: usize) -> (u16, Vec<u8>) {
@@ -124,7 +116,7 @@ impl LoadBalancer {
             tables.fronts.insert(load_balancer::End { addr, port: BACKEND_PORT, protocol: TCP }, service)?;
         }
         let creator = Box::new(move || app::live_creator::<load_balancer::App>(Arc::clone(&pools)));
-        Place::new(2, tables, place::routes(&[PREFIX]), creator)
+        Ok(Place::new(2, tables, place::routes(&[PREFIX]), creator)?)
     }
 
     /// One service over these backends.

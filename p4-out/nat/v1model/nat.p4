@@ -154,13 +154,13 @@ enum bit<8> rp_drop_t {
     NO_LEASE                 = 13,     // a RECALL of what is not held
     NOT_CONFIGURED           = 14,     // the operator has not configured the switch, or not this shard
     PROTOCOL_UNAUTHENTICATED = 15,     // never counted here: only the software switch looks at codes
-    NOT_IPV4                 = 16,     // apps/src/nat.rs:86
-    FRAGMENT                 = 17,     // apps/src/nat.rs:88
-    NOT_OURS                 = 18,     // apps/src/nat.rs:93
-    ICMP_KIND                = 19,     // apps/src/nat.rs:97
-    NOT_TRANSLATABLE         = 20,     // apps/src/nat.rs:100
-    ICMP_QUOTE               = 21,     // apps/src/nat.rs:103
-    UNSOLICITED              = 22      // apps/src/nat.rs:114
+    NOT_IPV4                 = 16,     // apps/src/nat.rs:94
+    FRAGMENT                 = 17,     // apps/src/nat.rs:96
+    NOT_OURS                 = 18,     // apps/src/nat.rs:102
+    ICMP_KIND                = 19,     // apps/src/nat.rs:107
+    NOT_TRANSLATABLE         = 20,     // apps/src/nat.rs:110
+    ICMP_QUOTE               = 21,     // apps/src/nat.rs:113
+    UNSOLICITED              = 22      // apps/src/nat.rs:127
 }
 const bit<32> RP_DROPS = 23;
 
@@ -285,7 +285,7 @@ header rp_sweep_h {
 }
 
 /// One end of a connection, as one side of the NAT sees it.
-/// apps/src/nat.rs:11: `Endpoint` on the wire
+/// apps/src/nat.rs:12: `Endpoint` on the wire
 header endpoint_h {
     bit<32> addr;        // Its address.
     bit<16> port;        // TCP or UDP port, or ICMP identifier.
@@ -293,7 +293,7 @@ header endpoint_h {
 }
 
 /// The end that stands in for it on the other side.
-/// apps/src/nat.rs:22: `Binding` on the wire
+/// apps/src/nat.rs:23: `Binding` on the wire
 header binding_h {
     bit<32> addr;    // Its address.
     bit<16> port;    // TCP or UDP port, or ICMP identifier.
@@ -431,14 +431,14 @@ struct rp_slot_t {
     bool    renew;              // and past half of the lease
 }
 
-/// apps/src/nat.rs:11: `Endpoint`
+/// apps/src/nat.rs:12: `Endpoint`
 struct endpoint_t {
     bit<32> addr;
     bit<16> port;
     bit<8>  protocol;
 }
 
-/// apps/src/nat.rs:22: `Binding`
+/// apps/src/nat.rs:23: `Binding`
 struct binding_t {
     bit<32> addr;
     bit<16> port;
@@ -447,8 +447,8 @@ struct binding_t {
 /// Where the handler needs its state. `lease` creates the record if it is absent, `find` does not.
 enum bit<8> nat_point_t {
     NONE    = 0,
-    LEASE_1 = 1,    // apps/src/nat.rs:112
-    FIND_2  = 2     // apps/src/nat.rs:114
+    LEASE_1 = 1,    // apps/src/nat.rs:125
+    FIND_2  = 2     // apps/src/nat.rs:127
 }
 
 /// Locals of translate() that are set before a lease point and read after it.
@@ -676,7 +676,7 @@ parser NatParser(packet_in packet, out headers_t hdr, inout metadata_t meta,
     }
 }
 
-/* ---- the handler: translate(), apps/src/nat.rs:85 */
+/* ---- the handler: translate(), apps/src/nat.rs:93 */
 
 action rp_forward(inout metadata_t meta) {
     meta.verdict = rp_verdict_t.FORWARD;
@@ -698,7 +698,7 @@ action rp_reach(inout metadata_t meta, in nat_point_t point, in bool create) {
 }
 
 /// Translates the source of what leaves and the destination of what comes in.
-/// apps/src/nat.rs:85: translate(), up to its lease point or to its end.
+/// apps/src/nat.rs:93: translate(), up to its lease point or to its end.
 control Translate(inout headers_t hdr, inout metadata_t meta) {
     bool source;
     bit<16> port;
@@ -711,7 +711,7 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
     bit<8> end_protocol = 0;
 
     /// Which source prefixes are inside.
-    /// apps/src/nat.rs:31: `Inside`, looked up in line 90.
+    /// apps/src/nat.rs:34: `Inside`, looked up in line 99.
     action set_inside(bit<1> value) {
         meta.local.from_inside = value == 1;
     }
@@ -725,7 +725,7 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
     }
 
     /// The public addresses of this NAT.
-    /// apps/src/nat.rs:35: `Public`, looked up in line 91.
+    /// apps/src/nat.rs:38: `Public`, looked up in line 100.
     action set_public(bit<1> value) {
         meta.local.to_public = value == 1;
     }
@@ -739,108 +739,107 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
-#line 86 "apps/src/nat.rs"
+#line 94 "apps/src/nat.rs"
         if (!hdr.ipv4.isValid()) { rp_drop(meta, rp_drop_t.NOT_IPV4); return; }
         if (hdr.ipv4.more_fragments == 1 || hdr.ipv4.fragment_offset != 0) {
             rp_drop(meta, rp_drop_t.FRAGMENT);
             return;
         }
-#line 90 "apps/src/nat.rs"
         inside.apply();
         public.apply();
         if (!meta.local.from_inside && !meta.local.to_public) {
             rp_drop(meta, rp_drop_t.NOT_OURS);
             return;
         }
-#line 95 "apps/src/nat.rs"
         if (hdr.icmp.isValid()) {
             if (!hdr.inner_ipv4.isValid() && hdr.icmp.kind != 8 && hdr.icmp.kind != 0) {
                 rp_drop(meta, rp_drop_t.ICMP_KIND);
                 return;
             }
-#line 99 "apps/src/nat.rs"
+#line 109 "apps/src/nat.rs"
         } else if (!hdr.ports.isValid()) {
             rp_drop(meta, rp_drop_t.NOT_TRANSLATABLE);
             return;
         }
-#line 102 "apps/src/nat.rs"
+#line 112 "apps/src/nat.rs"
         if (hdr.inner_ipv4.isValid() && !hdr.inner_ports.isValid() && !hdr.inner_icmp.isValid()) {
             rp_drop(meta, rp_drop_t.ICMP_QUOTE);
             return;
         }
+#line 117 "apps/src/nat.rs"
         if (hdr.inner_ipv4.isValid()) {
-#line 56 "apps/src/nat.rs"
+#line 63 "apps/src/nat.rs"
             source = !meta.local.from_inside;
             port = 0;
             if (hdr.inner_ports.isValid()) {
                 if (source) { value_ = hdr.inner_ports.src; } else { value_ = hdr.inner_ports.dst; }
-#line 59 "apps/src/nat.rs"
+#line 66 "apps/src/nat.rs"
                 port = value_;
             } else if (hdr.inner_icmp.isValid()) {
                 port = hdr.inner_icmp.identifier;
             }
             if (source) { end_addr = hdr.inner_ipv4.src; } else { end_addr = hdr.inner_ipv4.dst; }
-#line 63 "apps/src/nat.rs"
+#line 70 "apps/src/nat.rs"
             end_port = port;
-#line 63 "apps/src/nat.rs"
+#line 70 "apps/src/nat.rs"
             end_protocol = hdr.inner_ipv4.protocol;
         } else {
-#line 56 "apps/src/nat.rs"
+#line 63 "apps/src/nat.rs"
             source_2 = meta.local.from_inside;
             port_2 = 0;
             if (hdr.ports.isValid()) {
                 if (source_2) { value_2 = hdr.ports.src; } else { value_2 = hdr.ports.dst; }
-#line 59 "apps/src/nat.rs"
+#line 66 "apps/src/nat.rs"
                 port_2 = value_2;
             } else if (hdr.icmp.isValid()) {
                 port_2 = hdr.icmp.identifier;
             }
             if (source_2) { end_addr = hdr.ipv4.src; } else { end_addr = hdr.ipv4.dst; }
-#line 63 "apps/src/nat.rs"
+#line 70 "apps/src/nat.rs"
             end_port = port_2;
-#line 63 "apps/src/nat.rs"
+#line 70 "apps/src/nat.rs"
             end_protocol = hdr.ipv4.protocol;
         }
-#line 111 "apps/src/nat.rs"
+#line 124 "apps/src/nat.rs"
         if (meta.local.from_inside && !hdr.inner_ipv4.isValid()) {
             meta.key = { end_addr, end_port, end_protocol };
             rp_reach(meta, nat_point_t.LEASE_1, true);
             return;
         }
-#line 114 "apps/src/nat.rs"
+#line 127 "apps/src/nat.rs"
         meta.key = { end_addr, end_port, end_protocol };
         rp_reach(meta, nat_point_t.FIND_2, false);
-#line 814 "nat.p4"
+#line 813 "nat.p4"
     }
 }
 
-/// apps/src/nat.rs:112: the rest of translate(), with the state in `meta.value`.
+/// apps/src/nat.rs:125: the rest of translate(), with the state in `meta.value`.
 control TranslateHeld1(inout headers_t hdr, inout metadata_t meta) {
     bool source_3;
     bool source_4;
 
     apply {
-#line 117 "apps/src/nat.rs"
+#line 132 "apps/src/nat.rs"
         if (hdr.inner_ipv4.isValid()) {
-#line 72 "apps/src/nat.rs"
+#line 79 "apps/src/nat.rs"
             source_3 = !meta.local.from_inside;
-#line 75 "apps/src/nat.rs"
+#line 82 "apps/src/nat.rs"
             if (hdr.inner_ports.isValid()) {
                 if (source_3) { hdr.inner_ports.src = meta.value.port; } else { hdr.inner_ports.dst = meta.value.port; }
             } else if (hdr.inner_icmp.isValid()) {
                 hdr.inner_icmp.identifier = meta.value.port;
             }
             if (source_3) { hdr.inner_ipv4.src = meta.value.addr; } else { hdr.inner_ipv4.dst = meta.value.addr; }
-#line 119 "apps/src/nat.rs"
+#line 134 "apps/src/nat.rs"
             if (meta.local.from_inside) {
                 hdr.ipv4.src = meta.value.addr;
             } else {
                 hdr.ipv4.dst = meta.value.addr;
             }
         } else {
-#line 72 "apps/src/nat.rs"
+#line 79 "apps/src/nat.rs"
             source_4 = meta.local.from_inside;
-#line 75 "apps/src/nat.rs"
+#line 82 "apps/src/nat.rs"
             if (hdr.ports.isValid()) {
                 if (source_4) { hdr.ports.src = meta.value.port; } else { hdr.ports.dst = meta.value.port; }
             } else if (hdr.icmp.isValid()) {
@@ -848,39 +847,39 @@ control TranslateHeld1(inout headers_t hdr, inout metadata_t meta) {
             }
             if (source_4) { hdr.ipv4.src = meta.value.addr; } else { hdr.ipv4.dst = meta.value.addr; }
         }
-#line 128 "apps/src/nat.rs"
+#line 143 "apps/src/nat.rs"
         if (meta.local.from_inside && meta.local.to_public) { rp_recirculate(meta); } else { rp_forward(meta); }
-#line 854 "nat.p4"
+#line 853 "nat.p4"
     }
 }
 
-/// apps/src/nat.rs:114: the rest of translate(), with the state in `meta.value`.
+/// apps/src/nat.rs:127: the rest of translate(), with the state in `meta.value`.
 control TranslateHeld2(inout headers_t hdr, inout metadata_t meta) {
     bool source_3;
     bool source_4;
 
     apply {
-#line 117 "apps/src/nat.rs"
+#line 132 "apps/src/nat.rs"
         if (hdr.inner_ipv4.isValid()) {
-#line 72 "apps/src/nat.rs"
+#line 79 "apps/src/nat.rs"
             source_3 = !meta.local.from_inside;
-#line 75 "apps/src/nat.rs"
+#line 82 "apps/src/nat.rs"
             if (hdr.inner_ports.isValid()) {
                 if (source_3) { hdr.inner_ports.src = meta.value.port; } else { hdr.inner_ports.dst = meta.value.port; }
             } else if (hdr.inner_icmp.isValid()) {
                 hdr.inner_icmp.identifier = meta.value.port;
             }
             if (source_3) { hdr.inner_ipv4.src = meta.value.addr; } else { hdr.inner_ipv4.dst = meta.value.addr; }
-#line 119 "apps/src/nat.rs"
+#line 134 "apps/src/nat.rs"
             if (meta.local.from_inside) {
                 hdr.ipv4.src = meta.value.addr;
             } else {
                 hdr.ipv4.dst = meta.value.addr;
             }
         } else {
-#line 72 "apps/src/nat.rs"
+#line 79 "apps/src/nat.rs"
             source_4 = meta.local.from_inside;
-#line 75 "apps/src/nat.rs"
+#line 82 "apps/src/nat.rs"
             if (hdr.ports.isValid()) {
                 if (source_4) { hdr.ports.src = meta.value.port; } else { hdr.ports.dst = meta.value.port; }
             } else if (hdr.icmp.isValid()) {
@@ -888,18 +887,18 @@ control TranslateHeld2(inout headers_t hdr, inout metadata_t meta) {
             }
             if (source_4) { hdr.ipv4.src = meta.value.addr; } else { hdr.ipv4.dst = meta.value.addr; }
         }
-#line 128 "apps/src/nat.rs"
+#line 143 "apps/src/nat.rs"
         if (meta.local.from_inside && meta.local.to_public) { rp_recirculate(meta); } else { rp_forward(meta); }
-#line 894 "nat.p4"
+#line 893 "nat.p4"
     }
 }
 
-/// apps/src/nat.rs:114: what translate() does if there is no such record.
+/// apps/src/nat.rs:127: what translate() does if there is no such record.
 control TranslateAbsent2(inout headers_t hdr, inout metadata_t meta) {
     apply {
-#line 114 "apps/src/nat.rs"
+#line 127 "apps/src/nat.rs"
         rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 903 "nat.p4"
+#line 902 "nat.p4"
     }
 }
 

@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use backend_store::{AppFactory, Delivery, EmbeddedStore, StoreDestination, StoreSettings};
-use redplane_sdk::App;
+use backend_store::{
+    AppFactory, Delivery, EmbeddedStore, JoinError, SettingsError, StoreDestination, StoreSettings,
+};
 use redplane_sdk::packet::MacAddr;
-use redplane_sdk::pipeline::{NextHop, Output, Route, StorePath, Switch, SwitchConfig};
+use redplane_sdk::pipeline::{ConfigError, NextHop, Output, Route, StorePath, Switch, SwitchConfig};
 use redplane_sdk::protocol::wire::UDP_PORT;
-use redplane_sdk::protocol::{Lease, SwitchIdentity, Ticks, Time};
+use redplane_sdk::protocol::{Fixed as _, Lease, SwitchIdentity, Ticks, Time};
+use redplane_sdk::{App, app};
+use serde::Serialize;
 
-use super::connection::Micros;
-use super::datagram::Datagram;
-use crate::trial::share::Share;
+use crate::datagram::Datagram;
+
+/// Microseconds of virtual time.
+pub type Micros = u64;
 
 /// Port of a switch that leads inside.
 pub const INSIDE: u16 = 0;
@@ -34,6 +37,43 @@ const LOOK_INTERVAL: Micros = 20_000;
 /// A frame that left, and by which port.
 pub type Left = (u16, Vec<u8>);
 
+/// What was carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Share {
+    /// Bytes of frames that came in by a port that does not face the store.
+    pub traffic_bytes: u64,
+    /// Bytes of frames between switches and store, both ways.
+    pub replication_bytes: u64,
+}
+
+impl Share {
+    /// Replication's share of all bytes, in per cent.
+    #[must_use]
+    pub fn percent(&self) -> f64 {
+        100.0 * self.replication_bytes as f64 / (self.traffic_bytes + self.replication_bytes) as f64
+    }
+}
+
+/// What a place cannot be, or cannot do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlaceError {
+    /// The switches.
+    #[error("switch: {0}")]
+    Switch(#[from] ConfigError),
+    /// The store.
+    #[error("store: {0}")]
+    Store(#[from] SettingsError),
+    /// A node cannot join.
+    #[error("store: {0}")]
+    Join(#[from] JoinError),
+    /// Nobody serves the shard.
+    #[error("the store has no head")]
+    NoHead,
+}
+
+type Result<T> = std::result::Result<T, PlaceError>;
+
 /// The switches and the store.
 pub struct Place<A: App> {
     switches: Vec<Switch<A>>,
@@ -47,6 +87,14 @@ pub struct Place<A: App> {
 }
 
 impl<A: App> Place<A> {
+    /// Two switches with these tables, whose hosts inside are within `inside`, and a store that makes records by `config`.
+    ///
+    /// # Errors
+    /// If there are too many prefixes, or one is none.
+    pub fn of_two(tables: A::Tables, inside: &[(Ipv4Addr, u8)], config: A::Config) -> Result<Place<A>> {
+        Place::new(2, tables, routes(inside), Box::new(move || app::creator::<A>(config.clone())))
+    }
+
     /// So many switches, all with these tables and routes.
     ///
     /// # Errors
@@ -128,6 +176,16 @@ impl<A: App> Place<A> {
         &self.store
     }
 
+    /// The state of a key, as the head of the store has it.
+    #[must_use]
+    pub fn state(&self, key: &A::Key) -> Option<A::State> {
+        let mut bytes = vec![0; A::Key::LEN];
+        key.encode(&mut bytes);
+        let shard = self.store.shard_of_key(&bytes);
+        let record = self.store.record(self.store.head(shard)?, A::ID, &bytes)?;
+        Some(A::State::decode(&record.value))
+    }
+
     /// What time it is.
     #[must_use]
     pub fn now(&self) -> Micros {
@@ -145,7 +203,7 @@ impl<A: App> Place<A> {
     /// # Errors
     /// If the store has no head.
     pub fn replace_head(&mut self) -> Result<()> {
-        let head = self.store.head(0).context("the store has no head")?;
+        let head = self.store.head(0).ok_or(PlaceError::NoHead)?;
         self.store.kill(head, Time(self.now));
         self.advance(self.now + 1_000_000);
         Ok(self.store.join(head, Time(self.now))?)

@@ -4,7 +4,8 @@ use std::net::SocketAddrV4;
 
 use redplane_sdk::packet::{ETHERTYPE_IPV4, Packet};
 
-use super::hosts::Mac;
+/// An Ethernet address.
+pub type Mac = [u8; 6];
 
 const ETHERNET_LEN: usize = 14;
 const IPV4_LEN: usize = 20;

@@ -1,0 +1,5 @@
+//! `cargo redplane`, from outside.
+
+mod commands;
+mod guide;
+mod projects;

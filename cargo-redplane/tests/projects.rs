@@ -1,0 +1,99 @@
+//! Each template becomes a project that builds, passes its tests and shows its demo, away from the workspace.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::commands::{printed, root};
+
+const TEMPLATES: [&str; 4] = ["counter", "nat", "firewall", "load_balancer"];
+
+/// Runs cargo in a project; gives what it prints.
+#[track_caller]
+fn cargo(project: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO"));
+    // Beside the workspace's own: what both need of the registry is compiled once.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    command
+        .args(arguments)
+        .args(["--offline", "--quiet"])
+        .current_dir(project)
+        .env("CARGO_TARGET_DIR", target);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "cargo {arguments:?} in {}:\n{said}", project.display());
+    let warnings: Vec<&str> = said.lines().filter(|line| !line.trim().starts_with("Blocking")).collect();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn try_template(template: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let name = format!("my-{}", template.replace('_', "-"));
+    let said = printed(folder.path(), &["new", &name, "--template", template]);
+    assert!(said.contains("cargo run"), "{said}");
+    let project = folder.path().join(&name);
+    let tests = cargo(&project, &["test"]);
+    assert!(tests.contains("3 passed"), "{tests}");
+    let demo = cargo(&project, &["run"]);
+    let guide: String = ["getting-started.md", "tutorial-nat.md"]
+        .map(|page| fs::read_to_string(root().join("guide/src").join(page)).unwrap())
+        .concat();
+    assert!(demo.lines().count() >= 2, "{demo}");
+    assert!(
+        !["counter", "nat"].contains(&template) || guide.contains(&demo),
+        "the guide does not show\n{demo}"
+    );
+    for file in ["schema.json", "v1model/entries.json"] {
+        assert!(project.join("p4-out").join(template).join(file).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn every_template_builds_passes_its_tests_and_runs() {
+    TEMPLATES.into_iter().for_each(try_template);
+}
+
+/// What the reader of the tutorial has at its end.
+#[test]
+fn the_counter_gets_a_quota() {
+    let folder = tempfile::tempdir().unwrap();
+    printed(folder.path(), &["new", "packet-quota"]);
+    let project = folder.path().join("packet-quota");
+    let library = fs::read_to_string(project.join("src/lib.rs")).unwrap();
+    let agreement = library.split("\n// Does not compile").nth(1).unwrap();
+    let app = include_str!("tutorial/app.rs");
+    fs::write(project.join("src/lib.rs"), format!("{app}\n// Does not compile{agreement}")).unwrap();
+    let main = include_str!("tutorial/main.rs").replace("project::", "packet_quota::");
+    fs::write(project.join("src/main.rs"), main).unwrap();
+    assert!(cargo(&project, &["test"]).contains("4 passed"));
+    cargo(&project, &["run"]);
+}
+
+#[test]
+fn a_project_has_the_sources_of_the_workspace() {
+    let folder = tempfile::tempdir().unwrap();
+    for template in TEMPLATES {
+        printed(folder.path(), &["new", &format!("my_{template}"), "--template", template]);
+        let project = folder.path().join(format!("my_{template}"));
+        let read = |path: &str| fs::read_to_string(project.join(path)).unwrap();
+        assert!(read("src/lib.rs").contains(&format!("pub mod {template} {{")));
+        assert!(read("src/lib.rs").ends_with(&format!("\"/{template}_agreement.rs\"));\n")));
+        assert!(read("src/main.rs").contains(&format!("use my_{template}::{template}::")));
+        assert!(read("build.rs").contains(&format!("\"{template}_agreement.rs\"")));
+        assert!(read("Cargo.toml").contains("/redplane-sdk\" }"));
+        for path in ["src/lib.rs", "src/main.rs", "build.rs"] {
+            assert!(!read(path).contains("ANCHOR") && !read(path).contains("project::"), "{path}");
+        }
+    }
+}
+
+#[test]
+fn the_counter_is_that_of_the_readme() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let shown = readme.split("```rust\n").nth(1).unwrap().split("```").next().unwrap();
+    let counter = include_str!("../templates/counter/app.rs");
+    let lines = counter.lines().filter(|line| !line.trim().starts_with("// ANCHOR"));
+    let counter: String = lines.flat_map(|line| [line, "\n"]).collect();
+    assert!(counter.contains(shown), "README.md shows another counter than templates/counter/app.rs");
+}
