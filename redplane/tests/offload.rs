@@ -82,8 +82,9 @@ fn a_checksum_is_completed() {
 /// A checksum that is zero stays zero in TCP, and is the other zero in UDP, to which zero says that there is none.
 #[test]
 fn zero_is_a_checksum() {
-    let transports: [(fn(&[u8]) -> Vec<u8>, _, _, _, _); 2] =
-        [(|payload| tcp(payload, 0), TCPV4, 34, 16, 0), (|payload| udp(payload), UDP_L4, 38, 6, 0xffff)];
+    type Build = fn(&[u8]) -> Vec<u8>;
+    let transports: [(Build, _, _, _, _); 2] =
+        [(|payload| tcp(payload, 0), TCPV4, 34, 16, 0), (udp, UDP_L4, 38, 6, 0xffff)];
     for (frame, gso_type, csum_start, csum_offset, zero) in transports {
         let header = VnetHeader { needs_checksum: true, gso_type, gso_size: 2, csum_start, csum_offset };
         let at = usize::from(csum_start + csum_offset);
