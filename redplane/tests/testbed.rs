@@ -1,7 +1,7 @@
 //! A testbed, where there is root for it.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use redplane::Emitted;
 use redplane::linux::PacketSocket;
 use redplane::testbed::Testbed;
 use redplane::testbed::namespace::Namespace;
-use redplane::testbed::topology::Topology;
+use redplane::testbed::topology::{DataPlane, Topology};
 use redplane::testbed::wire::Impairment;
 
 /// What keeps these tests from running here. It is said past the test harness, so that it is seen.
@@ -213,4 +213,99 @@ fn a_connection_outlives_its_switches_and_a_node_of_the_store() {
     let store = testbed.network().store.clone();
     drop(testbed);
     assert!(!store.exists(), "nothing is left");
+}
+
+/// A connection of the kernel's that stays while each switch is killed in turn.
+fn outlives_its_switches(
+    topology: &str,
+    emitted: Emitted,
+    (name, plane): (&str, DataPlane),
+    (server, client): (Side, Side),
+    (listens, connects): (&'static str, &str),
+) {
+    if skipped() {
+        return;
+    }
+    if let Some(missing) = redplane_bmv2::missing().filter(|_| plane == DataPlane::Bmv2) {
+        let _ = std::fs::write("/dev/stderr", format!("SKIPPED: {missing}\n"));
+        return;
+    }
+    let mut topology = Topology::parse(topology).expect("the example is sound");
+    name.clone_into(&mut topology.name);
+    topology.data_plane = plane;
+    topology.lease_ms = 500;
+    let program = Path::new(env!("CARGO_BIN_EXE_redplane"));
+    let mut testbed = Testbed::start(topology, program, emitted).expect("the testbed starts");
+    let at = |side| match side {
+        Side::Inside => testbed.network().inside.clone(),
+        Side::Outside => testbed.network().outside.clone(),
+    };
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let echo = at(server).spawn("server", move || {
+        let listener = TcpListener::bind(listens)?;
+        ready.send(())?;
+        let (mut stream, _) = listener.accept()?;
+        std::io::copy(&mut stream.try_clone()?, &mut stream)?;
+        Ok(())
+    });
+    is_ready.recv().expect("the server listens");
+    let address: SocketAddr = connects.parse().expect("an address");
+    let timeout = Duration::from_secs(20);
+    let connected = at(client).within(|| TcpStream::connect_timeout(&address, timeout));
+    let mut stream = connected.expect("the namespace is there").expect("the app lets it through");
+    stream.set_read_timeout(Some(timeout)).expect("a timeout");
+    let mut still_there = |sent: u8| {
+        stream.write_all(&[sent]).expect("it is sent");
+        let mut answer = [0];
+        stream.read_exact(&mut answer).expect("it is answered");
+        assert_eq!(answer, [sent]);
+    };
+    still_there(1);
+    testbed.kill_switch(0).expect("switch 1 runs");
+    still_there(2);
+    testbed.restart_switch(0).expect("it starts again");
+    testbed.kill_switch(1).expect("switch 2 runs");
+    still_there(3);
+    testbed.check().expect("all that should run does");
+    drop(stream);
+    echo.expect("the namespace is there").join().expect("no panic").expect("the server ends well");
+}
+
+/// Hosts of a testbed.
+#[derive(Clone, Copy)]
+enum Side {
+    Inside,
+    Outside,
+}
+
+const FIREWALL: Emitted = Emitted {
+    schema: include_str!("../../p4-out/firewall/schema.json"),
+    v1model: include_str!("../../p4-out/firewall/v1model/firewall.p4"),
+    entries: include_str!("../../p4-out/firewall/v1model/entries.json"),
+};
+
+const LOAD_BALANCER: Emitted = Emitted {
+    schema: include_str!("../../p4-out/load_balancer/schema.json"),
+    v1model: include_str!("../../p4-out/load_balancer/v1model/load_balancer.p4"),
+    entries: include_str!("../../p4-out/load_balancer/v1model/entries.json"),
+};
+
+/// A host outside opens a connection to one inside that an operator's rule has published.
+#[test]
+fn a_connection_through_the_firewall_outlives_its_switches() {
+    let topology = include_str!("../examples/firewall.toml");
+    for plane in [("tfw", DataPlane::Software), ("tfwb", DataPlane::Bmv2)] {
+        let ways = ("10.7.0.2:8081", "10.7.0.2:8081");
+        outlives_its_switches(topology, FIREWALL, plane, (Side::Inside, Side::Outside), ways);
+    }
+}
+
+/// Whichever backend is chosen: all of them are one host here.
+#[test]
+fn a_connection_through_the_load_balancer_outlives_its_switches() {
+    let topology = include_str!("../examples/load_balancer.toml");
+    for plane in [("tlb", DataPlane::Software), ("tlbb", DataPlane::Bmv2)] {
+        let ways = ("0.0.0.0:8080", "203.0.113.10:80");
+        outlives_its_switches(topology, LOAD_BALANCER, plane, (Side::Inside, Side::Outside), ways);
+    }
 }
