@@ -19,8 +19,19 @@ const OPERATOR: &str = r#"{
 }"#;
 
 pub(crate) fn text() -> String {
+    read("p4-out/nat/v1model/entries.json")
+}
+
+fn read(path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    std::fs::read_to_string(root.join("p4-out/nat/v1model/entries.json")).unwrap()
+    std::fs::read_to_string(root.join(path)).unwrap()
+}
+
+/// The entries of an app, and an operator with the file of tables that the software switch reads too.
+fn with_tables(app: &str) -> (Entries, Operator) {
+    let tables = toml::from_str(&read(&format!("apps/tables/{app}.toml"))).unwrap();
+    let entries = read(&format!("p4-out/{app}/v1model/entries.json"));
+    (Entries::parse(&entries).unwrap(), Operator { tables, ..operator() })
 }
 
 pub(crate) fn operator() -> Operator {
@@ -144,4 +155,78 @@ fn mistakes_name_their_place() {
         }),
         "NatIngress.translate.inside: `10.0.0.0/40` is no prefix"
     );
+}
+
+#[test]
+fn rows_have_columns_masks_and_an_order() {
+    let fake = Fake::start(handles());
+    let mut runtime = Runtime::connect(fake.address()).unwrap();
+    let (entries, operator) = with_tables("firewall");
+    let mut loaded = load(&mut runtime, &entries, &operator).unwrap();
+    let lines = fake.lines();
+    let any = |bytes: usize| format!("{{2, {{0x{0}, 0x{0}}}}}", "00".repeat(bytes));
+    let row = |table: &str, columns: [&str; 5], value: &str, priority: usize| {
+        let key = columns.join(", ");
+        format!(
+            "bm_mt_add_entry 0 FirewallIngress.guard.{table} [{key}] FirewallIngress.guard.set_{table} [{value}] \
+             {{{priority}}}"
+        )
+    };
+    let (any32, any16, any8) = (any(4), any(2), any(1));
+    let host = "{2, {0x0a000019, 0xffffffff}}";
+    let expected = [
+        row("blocked", [host, &any16, &any32, &any16, &any8], "0x00", 1),
+        row("blocked", [&any32, &any16, &any32, "{2, {0x0019, 0xffff}}", "{2, {0x06, 0xff}}"], "0x01", 2),
+    ];
+    let blocked: Vec<_> = lines.iter().filter(|line| line.contains("guard.blocked")).collect();
+    assert_eq!(blocked, expected.iter().collect::<Vec<_>>());
+    let range =
+        ["{2, {0x0a000100, 0xffffff00}}", "{2, {0x6980, 0xfff0}}", &any32, &any16, "{2, {0x11, 0xff}}"];
+    assert!(lines.contains(&row("published", range, "0x01", 2)), "{lines:#?}");
+
+    // The order is part of an entry; behind another of the same key, a row never counts.
+    let rows = json!([
+        {"outside_port": 25, "protocol": 6, "value": true},
+        {"outside_port": "0x19/0xffff", "protocol": 6, "value": false},
+        {"inside": "10.0.0.25", "value": false},
+    ]);
+    loaded.set_table(&mut runtime, "blocked", rows).unwrap();
+    let lines = fake.lines();
+    let adds: Vec<_> = lines.iter().filter(|line| line.starts_with("bm_mt_add")).collect();
+    assert_eq!((lines.len(), adds.len()), (4, 2), "{lines:#?}");
+    assert!(adds[0].ends_with("[0x01] {1}") && adds[1].ends_with("[0x00] {3}"), "{lines:#?}");
+    let mut wrong = |rows| loaded.set_table(&mut runtime, "blocked", rows).unwrap_err().to_string();
+    let place = "FirewallIngress.guard.blocked";
+    assert_eq!(
+        wrong(json!([{"port": 1, "value": true}])),
+        format!(
+            "{place} has no column `port`; the columns are: inside, inside_port, outside, outside_port, protocol"
+        )
+    );
+    assert_eq!(
+        wrong(json!([{"inside": "10.0.0.1/8", "value": true}])),
+        format!("{place}: `10.0.0.1/8` is no value and mask")
+    );
+    assert!(wrong(json!([{"inside_port": 1}])).ends_with("is no row with a `value`"));
+    assert!(wrong(json!({"10.0.0.1": true})).ends_with("is no list of rows"));
+}
+
+#[test]
+fn keys_and_values_may_be_structs() {
+    let fake = Fake::start(handles());
+    let mut runtime = Runtime::connect(fake.address()).unwrap();
+    let (entries, operator) = with_tables("load_balancer");
+    let mut loaded = load(&mut runtime, &entries, &operator).unwrap();
+    let lines = fake.lines();
+    let add = |table: &str| format!("bm_mt_add_entry 0 LoadBalancerIngress.balance.{table} [");
+    let found: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix(&add("fronts"))).collect();
+    let key = |address: &str| format!("{{0, {{{address}}}}}, {{0, {{0x1f90}}}}, {{0, {{0x06}}}}]");
+    let action = "LoadBalancerIngress.balance.set_fronts [0xcb00710a, 0x0050, 0x06] {}";
+    let expected = ["0x0a000101", "0x0a000102"].map(|address| format!("{} {action}", key(address)));
+    assert_eq!(found, expected);
+    assert_eq!(lines.iter().filter(|line| line.starts_with(&add("services"))).count(), 2);
+
+    let error = loaded.set_table(&mut runtime, "services", json!([{"addr": "10.0.0.1", "value": true}]));
+    let place = "LoadBalancerIngress.balance.services";
+    assert!(error.unwrap_err().to_string().starts_with(place), "a column is missing");
 }

@@ -97,6 +97,14 @@ pub mod maze {
         if small && ip.ttl < 10 {
             seen.packets = 1;
         }
+        if small {
+            if seen.packets == 2 && small {
+                return cx.drop("two");
+            }
+            if seen.packets == 2 {
+                return cx.drop("never");
+            }
+        }
         cx.forward()
     }
 }
@@ -119,6 +127,7 @@ fn what_no_packet_can_do_is_known() {
     assert_eq!(ways(17), [[true, false]], "TCP is not ICMP: {found:?}");
     assert_eq!(ways(20), [[true, false]], "nor UDP: {found:?}");
     assert_eq!(ways(25), [[true, true]], "a local is remembered: {found:?}");
+    assert_eq!(ways(32), [[true, false]], "what is known of one side says something of the other: {found:?}");
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::marker::PhantomData;
 use anyhow::Context;
 use backend_store::cli::Registration;
 use redplane_sdk::App;
+use serde::Deserialize;
+use serde::de::value::{Error, UnitDeserializer};
 
 use crate::switch::{self, Counters, config::SwitchFile};
 
@@ -71,8 +73,17 @@ impl<A: App> Program for Linked<A> {
     }
 
     fn registration(&self, config: toml::Value) -> anyhow::Result<Registration> {
-        let config: A::Config = config.try_into().with_context(|| format!("[{}]", A::NAME))?;
+        let config = config_of::<A>(config).with_context(|| format!("[{}]", A::NAME))?;
         let factory = Box::new(move || redplane_sdk::app::creator::<A>(config.clone()));
         Ok(Registration { app: A::ID, factory })
     }
+}
+
+/// The configuration of an app. One that has none has an empty table.
+fn config_of<A: App>(config: toml::Value) -> Result<A::Config, toml::de::Error> {
+    let is_empty = config.as_table().is_some_and(toml::Table::is_empty);
+    config.try_into().or_else(|error| {
+        let unit: Option<A::Config> = Deserialize::deserialize(UnitDeserializer::<Error>::new()).ok();
+        unit.filter(|_| is_empty).ok_or(error)
+    })
 }

@@ -1,7 +1,7 @@
 //! A testbed, where there is root for it.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::thread::JoinHandle;
@@ -12,7 +12,7 @@ use redplane::Emitted;
 use redplane::linux::{PacketSocket, Port, Tap};
 use redplane::testbed::Testbed;
 use redplane::testbed::namespace::Namespace;
-use redplane::testbed::topology::Topology;
+use redplane::testbed::topology::{DataPlane, Topology};
 use redplane::testbed::wire::Impairment;
 
 /// What keeps these tests from running here. It is said past the test harness, so that it is seen.
@@ -169,12 +169,22 @@ fn a_tap_device_is_a_port() {
     assert_eq!((&buffer[..len], from.to_string().as_str()), (&b"there"[..], "10.1.0.2:7"));
 }
 
-fn start(topology: Topology) -> Testbed {
-    let emitted = Emitted {
-        schema: include_str!("../../p4-out/nat/schema.json"),
-        v1model: include_str!("../../p4-out/nat/v1model/nat.p4"),
-        entries: include_str!("../../p4-out/nat/v1model/entries.json"),
-    };
+const NAT: Emitted = Emitted {
+    schema: include_str!("../../p4-out/nat/schema.json"),
+    v1model: include_str!("../../p4-out/nat/v1model/nat.p4"),
+    entries: include_str!("../../p4-out/nat/v1model/entries.json"),
+};
+
+/// An example under another name.
+fn topology(text: &str, name: &str) -> Topology {
+    let mut topology = Topology::parse(text).expect("the example is sound");
+    name.clone_into(&mut topology.name);
+    // A machine that runs other tests too is slow.
+    topology.lease_ms = 500;
+    topology
+}
+
+fn start(topology: Topology, emitted: Emitted) -> Testbed {
     let program = Path::new(env!("CARGO_BIN_EXE_redplane"));
     Testbed::start(topology, program, emitted).expect("the testbed starts")
 }
@@ -187,19 +197,23 @@ struct Echo {
 }
 
 impl Echo {
-    fn open(testbed: &Testbed) -> Self {
+    /// `listens` is where the server listens, `connects` where the client finds it.
+    fn open(server: (&Namespace, &'static str), client: (&Namespace, &str)) -> Self {
+        let ((at, listens), (from, connects)) = (server, client);
         let (ready, is_ready) = std::sync::mpsc::channel();
-        let server = testbed.network().outside.spawn("server", move || {
-            let listener = TcpListener::bind("198.51.100.1:7")?;
+        let server = at.spawn("server", move || {
+            let listener = TcpListener::bind(listens)?;
             ready.send(())?;
             let (mut stream, from) = listener.accept()?;
             std::io::copy(&mut stream.try_clone()?, &mut stream)?;
             Ok(from.ip().to_string())
         });
         is_ready.recv().expect("the server listens");
-        let connected = testbed.network().inside.within(|| TcpStream::connect("198.51.100.1:7"));
-        let stream = connected.expect("the namespace is there").expect("the NAT lets it out");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        let address: SocketAddr = connects.parse().expect("an address");
+        let timeout = Duration::from_secs(20);
+        let connected = from.within(|| TcpStream::connect_timeout(&address, timeout));
+        let stream = connected.expect("the namespace is there").expect("the app lets it through");
+        stream.set_read_timeout(Some(timeout)).expect("a timeout");
         Echo { stream, sent: 0, server: server.expect("the namespace is there") }
     }
 
@@ -226,14 +240,13 @@ fn a_connection_outlives_its_switches_and_a_node_of_the_store() {
     if skipped() {
         return;
     }
-    let mut topology = Topology::parse(include_str!("../examples/nat.toml")).expect("the example is sound");
-    "test".clone_into(&mut topology.name);
-    // A machine that runs other tests too is slow.
-    topology.lease_ms = 500;
+    let mut topology = topology(include_str!("../examples/nat.toml"), "test");
     let cable = "switch = 1\nport = \"inside\"\nimpairment = { delay_ms = 20 }\n";
     topology.cable = vec![toml::from_str(cable).expect("a cable")];
-    let mut testbed = start(topology);
-    let mut echo = Echo::open(&testbed);
+    let mut testbed = start(topology, NAT);
+    let network = testbed.network();
+    let server = "198.51.100.1:7";
+    let mut echo = Echo::open((&network.outside, server), (&network.inside, server));
     echo.is_alive();
     testbed.set_usable(1, false).expect("the routers use switch 1");
     let began = std::time::Instant::now();
@@ -269,4 +282,65 @@ fn a_connection_outlives_its_switches_and_a_node_of_the_store() {
     let store = testbed.network().store.clone();
     drop(testbed);
     assert!(!store.exists(), "nothing is left");
+}
+
+/// A connection of the kernel's from outside to inside that stays while each switch is killed in turn.
+fn outlives_its_switches(
+    text: &str,
+    emitted: Emitted,
+    (name, plane): (&str, DataPlane),
+    (listens, connects): (&'static str, &str),
+) {
+    if skipped() {
+        return;
+    }
+    if let Some(missing) = redplane_bmv2::missing().filter(|_| plane == DataPlane::Bmv2) {
+        let _ = std::fs::write("/dev/stderr", format!("SKIPPED: {missing}\n"));
+        return;
+    }
+    let mut topology = topology(text, name);
+    topology.data_plane = plane;
+    let mut testbed = start(topology, emitted);
+    let network = testbed.network();
+    let mut echo = Echo::open((&network.inside, listens), (&network.outside, connects));
+    echo.is_alive();
+    testbed.kill_switch(0).expect("switch 1 runs");
+    echo.is_alive();
+    testbed.restart_switch(0).expect("it starts again");
+    testbed.kill_switch(1).expect("switch 2 runs");
+    echo.is_alive();
+    testbed.check().expect("all that should run does");
+    echo.end();
+}
+
+const FIREWALL: Emitted = Emitted {
+    schema: include_str!("../../p4-out/firewall/schema.json"),
+    v1model: include_str!("../../p4-out/firewall/v1model/firewall.p4"),
+    entries: include_str!("../../p4-out/firewall/v1model/entries.json"),
+};
+
+const LOAD_BALANCER: Emitted = Emitted {
+    schema: include_str!("../../p4-out/load_balancer/schema.json"),
+    v1model: include_str!("../../p4-out/load_balancer/v1model/load_balancer.p4"),
+    entries: include_str!("../../p4-out/load_balancer/v1model/entries.json"),
+};
+
+/// A host outside opens a connection to one inside that an operator's rule has published.
+#[test]
+fn a_connection_through_the_firewall_outlives_its_switches() {
+    let topology = include_str!("../examples/firewall.toml");
+    for plane in [("tfw", DataPlane::Software), ("tfwb", DataPlane::Bmv2)] {
+        let ways = ("10.7.0.2:8081", "10.7.0.2:8081");
+        outlives_its_switches(topology, FIREWALL, plane, ways);
+    }
+}
+
+/// Whichever backend is chosen: all of them are one host here.
+#[test]
+fn a_connection_through_the_load_balancer_outlives_its_switches() {
+    let topology = include_str!("../examples/load_balancer.toml");
+    for plane in [("tlb", DataPlane::Software), ("tlbb", DataPlane::Bmv2)] {
+        let ways = ("0.0.0.0:8080", "203.0.113.10:80");
+        outlives_its_switches(topology, LOAD_BALANCER, plane, ways);
+    }
 }
