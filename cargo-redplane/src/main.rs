@@ -5,7 +5,8 @@ mod explain;
 mod project;
 mod template;
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -58,7 +59,8 @@ fn main() -> ExitCode {
     }
     match answer(Arguments::parse_from(arguments).task) {
         Ok(text) => {
-            print!("{text}");
+            // A reader that has seen enough is no error.
+            let _ = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -78,7 +80,7 @@ fn answer(task: Task) -> Result<String> {
     }
 }
 
-fn check(file: &std::path::Path) -> Result<String> {
+fn check(file: &Path) -> Result<String> {
     let apps = match build::read(file) {
         Ok(apps) => apps,
         Err(build::BuildError::Mistakes(mistakes)) => {

@@ -2,15 +2,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use super::commands::{printed, root};
 
 const TEMPLATES: [&str; 4] = ["counter", "nat", "firewall", "load_balancer"];
 
-/// Runs cargo in a project; gives what it prints.
-#[track_caller]
-fn cargo(project: &Path, arguments: &[&str]) -> String {
+/// Runs cargo in a project.
+fn run(project: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO"));
     // Beside the workspace's own: what both need of the registry is compiled once.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
@@ -19,7 +18,13 @@ fn cargo(project: &Path, arguments: &[&str]) -> String {
         .args(["--offline", "--quiet"])
         .current_dir(project)
         .env("CARGO_TARGET_DIR", target);
-    let output = command.output().unwrap();
+    command.output().unwrap()
+}
+
+/// What cargo prints in a project, without a warning.
+#[track_caller]
+fn cargo(project: &Path, arguments: &[&str]) -> String {
+    let output = run(project, arguments);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "cargo {arguments:?} in {}:\n{said}", project.display());
     let warnings: Vec<&str> = said.lines().filter(|line| !line.trim().starts_with("Blocking")).collect();
@@ -52,6 +57,28 @@ fn try_template(template: &str) {
 #[test]
 fn every_template_builds_passes_its_tests_and_runs() {
     TEMPLATES.into_iter().for_each(try_template);
+}
+
+/// The mistake that the tutorial of the counter makes: rustc shows it, not the build script.
+#[test]
+fn a_mistake_is_shown_at_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    printed(folder.path(), &["new", "hasty"]);
+    let library = folder.path().join("hasty/src/lib.rs");
+    let text = fs::read_to_string(&library).unwrap();
+    let lease = "        let mut sent =";
+    let wrong =
+        text.replace("&pkt.ipv4", "&mut pkt.ipv4").replace(lease, &format!("        ip.ttl = 64;\n{lease}"));
+    let line = 1 + wrong.lines().position(|line| line.contains("ip.ttl = 64;")).unwrap();
+    fs::write(&library, wrong).unwrap();
+    let output = run(&folder.path().join("hasty"), &["build"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(
+        said.contains("error: RP0051: `ipv4` is written") && said.contains(&format!("src/lib.rs:{line}:9")),
+        "{said}"
+    );
+    assert!(!said.contains("build script"), "{said}");
 }
 
 /// What the reader of the tutorial has at its end.
