@@ -11,6 +11,7 @@ pub mod wire;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -35,6 +36,12 @@ const STOPS_WITHIN: Duration = Duration::from_secs(5);
 /// What keeps a testbed from running here, if anything does.
 #[must_use]
 pub fn missing() -> Option<String> {
+    // One at a time: it makes a namespace, to see whether that can be done.
+    static MISSING: OnceLock<Option<String>> = OnceLock::new();
+    MISSING.get_or_init(look_for_missing).clone()
+}
+
+fn look_for_missing() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("not root: network namespaces need it".to_owned());
     }
