@@ -274,10 +274,16 @@ fn a_connection_outlives_its_switches_and_a_node_of_the_store() {
     echo.is_alive();
     testbed.set_link(1, "store", false).expect("there is such a cable");
     echo.is_alive();
+    testbed.set_link(1, "inside", false).expect("there is such a cable");
     testbed.set_link(1, "store", true).expect("it is up again");
+    assert!(!testbed.is_usable(1), "one of its cables is still dark");
+    echo.is_alive();
+    testbed.set_link(1, "inside", true).expect("it is up again");
+    assert!(testbed.is_usable(1));
     testbed.check().expect("all that should run does");
     let counted = testbed.count(0).expect("it answers");
     assert!(counted["packets"]["transmitted"].as_u64() > Some(0), "{counted}");
+    assert!(testbed.set_link(1, "north", true).is_err(), "there is no such cable");
     assert!(testbed.kill_switch(0).is_ok() && testbed.kill_switch(0).is_err(), "it dies once");
     echo.is_alive();
     assert_eq!(echo.end(), "203.0.113.1", "the server sees the NAT's address");

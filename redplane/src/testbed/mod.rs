@@ -9,7 +9,7 @@ mod store;
 pub mod topology;
 pub mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -66,6 +66,8 @@ pub struct Testbed {
     store: Store,
     switches: Vec<Option<Process>>,
     wires: Option<Wires>,
+    /// The ports of each switch whose cable was taken down.
+    dark: Vec<BTreeSet<u16>>,
     /// Which switches the routers send to.
     usable: Vec<bool>,
 }
@@ -91,6 +93,7 @@ impl Testbed {
             store,
             switches: (0..count).map(|_| None).collect(),
             wires: None,
+            dark: vec![BTreeSet::new(); count],
             usable: vec![true; count],
             topology,
         };
@@ -144,6 +147,7 @@ impl Testbed {
     pub fn restart_switch(&mut self, switch: usize) -> anyhow::Result<()> {
         ensure!(self.switches[switch].is_none(), "switch {} is running", switch + 1);
         self.network.set_links(switch, None, true)?;
+        self.dark[switch].clear();
         self.start_switch(switch)?;
         self.set_usable(switch, true)
     }
@@ -167,13 +171,22 @@ impl Testbed {
         Ok(())
     }
 
-    /// Takes a cable of a switch down or up; both ends see it. The routers use the switch while all its cables are up.
+    /// Takes a cable of a switch down or up; both ends see it. The routers use the switch while it runs and all its cables
+    /// are up.
     ///
     /// # Errors
     /// If there is no such port.
     pub fn set_link(&mut self, switch: usize, port: &str, up: bool) -> anyhow::Result<()> {
+        let number = Port::named(port)?.number;
         self.network.set_links(switch, Some(port), up)?;
-        self.set_usable(switch, up)
+        let dark = &mut self.dark[switch];
+        if up {
+            dark.remove(&number);
+        } else {
+            dark.insert(number);
+        }
+        let usable = dark.is_empty() && self.switches[switch].is_some();
+        self.set_usable(switch, usable)
     }
 
     /// Changes what a cable does to frames, in either direction.
@@ -252,6 +265,12 @@ impl Testbed {
     #[must_use]
     pub fn switch(&self, switch: usize) -> Option<&Process> {
         self.switches[switch].as_ref()
+    }
+
+    /// Whether the routers send to a switch.
+    #[must_use]
+    pub fn is_usable(&self, switch: usize) -> bool {
+        self.usable[switch]
     }
 
     /// Lets the routers send to a switch, or not.
