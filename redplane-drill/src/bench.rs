@@ -47,7 +47,7 @@ pub(crate) fn run(program: &std::path::Path, seconds: u64) -> anyhow::Result<Vec
             rates.push(measure(SOFTWARE, &path, senders, None, seconds)?);
         }
     }
-    match crate::missing(&crate::BMV2) {
+    match crate::bmv2_missing() {
         Some(missing) => println!("SKIPPED: BMv2: {missing}"),
         None => {
             let testbed = crate::testbed(program, DataPlane::Bmv2, LEASE_MS, 1)?;

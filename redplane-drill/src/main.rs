@@ -110,8 +110,10 @@ fn missing(programs: &[&str]) -> Option<String> {
     (!missing.is_empty()).then(|| format!("{} not found", missing.join(", ")))
 }
 
-/// What the BMv2 data plane needs.
-const BMV2: [&str; 3] = ["p4c-bm2-ss", "simple_switch", "ethtool"];
+/// What keeps BMv2 from running here, if anything does.
+fn bmv2_missing() -> Option<String> {
+    redplane::bmv2::missing().or_else(|| missing(&["ethtool"]))
+}
 
 fn run_drill(arguments: &Arguments, drill: &Drill) -> anyhow::Result<ExitCode> {
     let mut reports = Vec::new();
@@ -121,7 +123,7 @@ fn run_drill(arguments: &Arguments, drill: &Drill) -> anyhow::Result<ExitCode> {
         None => vec![DataPlane::Software, DataPlane::Bmv2],
     };
     for plane in planes {
-        if let Some(missing) = missing(&BMV2).filter(|_| plane == DataPlane::Bmv2) {
+        if let Some(missing) = bmv2_missing().filter(|_| plane == DataPlane::Bmv2) {
             println!("SKIPPED: BMv2: {missing}");
             continue;
         }

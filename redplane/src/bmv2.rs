@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+pub use redplane_bmv2::missing;
 use redplane_bmv2::{Entries, Launch, Loaded, Operator, Process};
 use redplane_sdk::protocol::time::TICK_US;
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,7 +31,7 @@ const RESENDS_PER_LEASE: u32 = 10;
 /// # Errors
 /// If p4c or BMv2 is not there, or the configuration does not fit.
 pub fn run(program: &dyn Program, file: &SwitchFile, folder: &Path) -> anyhow::Result<Counters> {
-    if let Some(missing) = redplane_bmv2::missing() {
+    if let Some(missing) = missing() {
         bail!("{missing}");
     }
     let emitted = program.emitted();

@@ -59,8 +59,12 @@ impl<A: App> Worker<A> {
             if self.retired.is_some_and(|end| Instant::now() >= end) {
                 return Ok(self.counters());
             }
-            // Orders are rare: under load they are looked for once a round, which costs one system call less than to wait.
-            if busy || self.wait()? {
+            // Under load orders are looked for once a round, without a system call.
+            if busy {
+                self.obey();
+            } else if self.wait()? {
+                let mut count = [0; 8];
+                rustix::io::read(&self.wake, &mut count)?;
                 self.obey();
             }
         }
@@ -126,9 +130,6 @@ impl<A: App> Worker<A> {
                 }
             }
         }
-        let mut count = [0; 8];
-        // Nothing to read is no mistake: somebody is just about to add.
-        let _ = rustix::io::read(&self.wake, &mut count);
     }
 
     fn retire(&mut self, linger: Duration) {
