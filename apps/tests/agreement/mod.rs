@@ -320,15 +320,15 @@ fn the_firewall_does_natively_what_its_ir_says() {
     for outward in [false, true] {
         let mut tables = <firewall::App as App>::Tables::default();
         tables.inside.insert(PORT, outward).unwrap();
-        tables.blocked.add(&[("outside", "198.51.100.7"), ("protocol", "17")], true).unwrap();
-        tables.published.add(&[("inside", "10.0.0.0/8"), ("outside_port", "0x0/0x1")], true).unwrap();
-        tables.published.add(&[("inside_port", "0x8000/0xc000")], true).unwrap();
+        tables.blocked.add(&[("dst", "198.51.100.7"), ("protocol", "17")], true).unwrap();
+        tables.published.add(&[("dst", "10.0.0.0/8"), ("src_port", "0x0/0x1")], true).unwrap();
+        tables.published.add(&[("dst_port", "0x8000/0xc000")], true).unwrap();
         let lookup = |table: usize, key: &[u128]| {
-            let flow = || firewall::Flow::from_words(key.try_into().expect("a flow"));
+            let tuple = || firewall::FiveTuple::from_words(key.try_into().expect("a 5-tuple"));
             vec![u128::from(match ir.tables[table].handle.as_str() {
                 "inside" => tables.inside.lookup(key[0] as u16),
-                "blocked" => tables.blocked.lookup(flow()),
-                _ => tables.published.lookup(flow()),
+                "blocked" => tables.blocked.lookup(tuple()),
+                _ => tables.published.lookup(tuple()),
             })]
         };
         let twin = Twin::<firewall::App> { ir: &ir, tables: &tables, lookup: &lookup };

@@ -167,10 +167,10 @@ enum bit<8> rp_drop_t {
     NO_LEASE                 = 13,     // a RECALL of what is not held
     NOT_CONFIGURED           = 14,     // the operator has not configured the switch, or not this shard
     PROTOCOL_UNAUTHENTICATED = 15,     // never counted here: only the software switch looks at codes
-    NOT_IPV4                 = 16,     // apps/src/firewall.rs:54
-    NOT_FOLLOWED             = 17,     // apps/src/firewall.rs:57
-    UNSOLICITED              = 18,     // apps/src/firewall.rs:79
-    OUT_OF_STATE             = 19      // apps/src/firewall.rs:90
+    NOT_IPV4                 = 16,     // apps/src/firewall.rs:53
+    NOT_FOLLOWED             = 17,     // apps/src/firewall.rs:55
+    UNSOLICITED              = 18,     // apps/src/firewall.rs:77
+    OUT_OF_STATE             = 19      // apps/src/firewall.rs:88
 }
 const bit<32> RP_DROPS = 20;
 
@@ -460,9 +460,9 @@ struct track_t {
 /// Where the handler needs its state. `lease` creates the record if it is absent, `find` does not.
 enum bit<8> firewall_point_t {
     NONE    = 0,
-    FIND_1  = 1,    // apps/src/firewall.rs:63
-    LEASE_2 = 2,    // apps/src/firewall.rs:82
-    FIND_3  = 3     // apps/src/firewall.rs:84
+    FIND_1  = 1,    // apps/src/firewall.rs:61
+    LEASE_2 = 2,    // apps/src/firewall.rs:80
+    FIND_3  = 3     // apps/src/firewall.rs:82
 }
 
 /// Locals of guard() that are set before a lease point and read after it.
@@ -722,7 +722,7 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
     bool blocked_found;
 
     /// The switch's ports that lead inside.
-    /// apps/src/firewall.rs:40: `Inside`, looked up in line 59.
+    /// apps/src/firewall.rs:40: `Inside`, looked up in line 57.
     action set_inside(bit<1> value) {
         meta.local.outward = value == 1;
     }
@@ -736,7 +736,7 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
     }
 
     /// What nobody inside may open.
-    /// apps/src/firewall.rs:44: `Blocked`, looked up in line 77.
+    /// apps/src/firewall.rs:44: `Blocked`, looked up in line 75.
     action set_blocked(bit<1> value) {
         blocked_found = value == 1;
     }
@@ -754,7 +754,7 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
     }
 
     /// What anybody outside may open.
-    /// apps/src/firewall.rs:48: `Published`, looked up in line 77.
+    /// apps/src/firewall.rs:48: `Published`, looked up in line 75.
     action set_published(bit<1> value) {
         meta.local.opens = value == 1;
     }
@@ -773,11 +773,7 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
 
     apply {
 #line 53 "apps/src/firewall.rs"
-        if (!hdr.ipv4.isValid()) {
-            rp_drop(meta, rp_drop_t.NOT_IPV4);
-            return;
-        }
-#line 56 "apps/src/firewall.rs"
+        if (!hdr.ipv4.isValid()) { rp_drop(meta, rp_drop_t.NOT_IPV4); return; }
         if (hdr.inner_ipv4.isValid()) {
             if (hdr.inner_icmp.isValid()) {
                 has_conversation = hdr.inner_icmp.kind == 8 || hdr.inner_icmp.kind == 0;
@@ -790,11 +786,11 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
             has_conversation = hdr.ports.isValid();
         }
         if (!has_conversation) {
-#line 57 "apps/src/firewall.rs"
+#line 55 "apps/src/firewall.rs"
             rp_drop(meta, rp_drop_t.NOT_FOLLOWED);
             return;
         }
-#line 59 "apps/src/firewall.rs"
+#line 57 "apps/src/firewall.rs"
         inside.apply();
         if (hdr.inner_ipv4.isValid()) {
             src_port = 0;
@@ -806,14 +802,12 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
                 src_port = hdr.inner_icmp.identifier;
                 dst_port = hdr.inner_icmp.identifier;
             }
-#line 61 "apps/src/firewall.rs"
             tuple_src = hdr.inner_ipv4.dst;
             tuple_src_port = dst_port;
             tuple_dst = hdr.inner_ipv4.src;
             tuple_dst_port = src_port;
             tuple_protocol = hdr.inner_ipv4.protocol;
         } else {
-#line 60 "apps/src/firewall.rs"
             src_port_2 = 0;
             dst_port_2 = 0;
             if (hdr.ports.isValid()) {
@@ -829,7 +823,7 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
             tuple_dst_port = dst_port_2;
             tuple_protocol = hdr.ipv4.protocol;
         }
-#line 61 "apps/src/firewall.rs"
+#line 59 "apps/src/firewall.rs"
         if (meta.local.outward) {
             flow_src = tuple_src;
             flow_src_port = tuple_src_port;
@@ -841,7 +835,7 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
             flow_dst = tuple_src;
             flow_dst_port = tuple_src_port;
         }
-#line 62 "apps/src/firewall.rs"
+#line 60 "apps/src/firewall.rs"
         if (hdr.inner_ipv4.isValid()) {
             meta.key = { flow_src, flow_src_port, flow_dst, flow_dst_port, tuple_protocol };
             rp_reach(meta, firewall_point_t.FIND_1, false);
@@ -851,7 +845,7 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
         meta.local.answers = true;
         meta.local.fin = false;
         meta.local.rst = false;
-#line 68 "apps/src/firewall.rs"
+#line 66 "apps/src/firewall.rs"
         if (hdr.tcp.isValid()) {
             asks = hdr.tcp.syn == 1 && hdr.tcp.ack == 0;
             meta.local.answers = hdr.tcp.syn == 1 && hdr.tcp.ack == 1;
@@ -870,96 +864,96 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
                 published.apply();
             }
         }
-#line 78 "apps/src/firewall.rs"
+#line 76 "apps/src/firewall.rs"
         if (asks && !meta.local.answers && !meta.local.opens) {
             rp_drop(meta, rp_drop_t.UNSOLICITED);
             return;
         }
-#line 81 "apps/src/firewall.rs"
+#line 79 "apps/src/firewall.rs"
         if (meta.local.opens) {
             meta.key = { flow_src, flow_src_port, flow_dst, flow_dst_port, tuple_protocol };
             rp_reach(meta, firewall_point_t.LEASE_2, true);
             return;
         }
-#line 84 "apps/src/firewall.rs"
+#line 82 "apps/src/firewall.rs"
         meta.key = { flow_src, flow_src_port, flow_dst, flow_dst_port, tuple_protocol };
         rp_reach(meta, firewall_point_t.FIND_3, false);
-#line 888 "firewall.p4"
+#line 882 "firewall.p4"
     }
 }
 
-/// apps/src/firewall.rs:63: the rest of guard(), with the state in `meta.value`.
+/// apps/src/firewall.rs:61: the rest of guard(), with the state in `meta.value`.
 control GuardHeld1(inout headers_t hdr, inout metadata_t meta) {
     apply {
-#line 64 "apps/src/firewall.rs"
+#line 62 "apps/src/firewall.rs"
         rp_forward(meta);
-#line 897 "firewall.p4"
+#line 891 "firewall.p4"
     }
 }
 
-/// apps/src/firewall.rs:63 and 84: what guard() does if there is no such record.
+/// apps/src/firewall.rs:61 and 82: what guard() does if there is no such record.
 control GuardAbsent1(inout headers_t hdr, inout metadata_t meta) {
     apply {
-#line 63 "apps/src/firewall.rs"
+#line 61 "apps/src/firewall.rs"
         rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 906 "firewall.p4"
+#line 900 "firewall.p4"
     }
 }
 
-/// apps/src/firewall.rs:82 and 84: the rest of guard(), with the state in `meta.value`.
+/// apps/src/firewall.rs:80 and 82: the rest of guard(), with the state in `meta.value`.
 control GuardHeld2(inout headers_t hdr, inout metadata_t meta) {
     bit<8> next = 0;
 
     apply {
-#line 88 "apps/src/firewall.rs"
+#line 86 "apps/src/firewall.rs"
         if ((meta.value.phase == PHASE_NEW || meta.value.phase == PHASE_CLOSED || meta.value.phase == PHASE_RESET) && (meta.local.opens && meta.local.outward)) {
             next = PHASE_INSIDE_ASKED;
-#line 89 "apps/src/firewall.rs"
+#line 87 "apps/src/firewall.rs"
         } else if ((meta.value.phase == PHASE_NEW || meta.value.phase == PHASE_CLOSED || meta.value.phase == PHASE_RESET) && meta.local.opens) {
             next = PHASE_OUTSIDE_ASKED;
-#line 90 "apps/src/firewall.rs"
+#line 88 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_NEW || meta.value.phase == PHASE_RESET) {
             rp_drop(meta, rp_drop_t.OUT_OF_STATE);
             return;
-#line 91 "apps/src/firewall.rs"
+#line 89 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_INSIDE_ASKED && (meta.local.rst && !meta.local.outward)) {
             next = PHASE_RESET;
-#line 92 "apps/src/firewall.rs"
+#line 90 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_INSIDE_ASKED && (meta.local.answers && !meta.local.outward)) {
             next = PHASE_OPEN;
-#line 93 "apps/src/firewall.rs"
+#line 91 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_OUTSIDE_ASKED && (meta.local.answers && meta.local.outward)) {
             next = PHASE_OPEN;
-#line 96 "apps/src/firewall.rs"
+#line 94 "apps/src/firewall.rs"
         } else if (meta.local.rst && meta.local.outward) {
             next = PHASE_RESET;
-#line 97 "apps/src/firewall.rs"
+#line 95 "apps/src/firewall.rs"
         } else if ((meta.value.phase == PHASE_INSIDE_ASKED || meta.value.phase == PHASE_OUTSIDE_ASKED) && !meta.local.opens) {
             rp_drop(meta, rp_drop_t.OUT_OF_STATE);
             return;
-#line 98 "apps/src/firewall.rs"
+#line 96 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_OPEN && (meta.local.fin && meta.local.outward)) {
             next = PHASE_INSIDE_DONE;
-#line 99 "apps/src/firewall.rs"
+#line 97 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_OPEN && meta.local.fin) {
             next = PHASE_OUTSIDE_DONE;
-#line 100 "apps/src/firewall.rs"
+#line 98 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_INSIDE_DONE && (meta.local.fin && !meta.local.outward)) {
             next = PHASE_CLOSED;
-#line 101 "apps/src/firewall.rs"
+#line 99 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_OUTSIDE_DONE && (meta.local.fin && meta.local.outward)) {
             next = PHASE_CLOSED;
         } else {
-#line 102 "apps/src/firewall.rs"
+#line 100 "apps/src/firewall.rs"
             next = meta.value.phase;
         }
         if (next != meta.value.phase) {
             meta.wrote = true;
-#line 105 "apps/src/firewall.rs"
+#line 103 "apps/src/firewall.rs"
             meta.value.phase = next;
         }
         rp_forward(meta);
-#line 963 "firewall.p4"
+#line 957 "firewall.p4"
     }
 }
 

@@ -154,8 +154,8 @@ enum bit<8> rp_drop_t {
     NO_LEASE                 = 13,     // a RECALL of what is not held
     NOT_CONFIGURED           = 14,     // the operator has not configured the switch, or not this shard
     PROTOCOL_UNAUTHENTICATED = 15,     // never counted here: only the software switch looks at codes
-    NOT_IPV4                 = 16,     // apps/src/load_balancer.rs:69
-    NO_CONNECTION            = 17      // apps/src/load_balancer.rs:83
+    NOT_IPV4                 = 16,     // apps/src/load_balancer.rs:68
+    NO_CONNECTION            = 17      // apps/src/load_balancer.rs:81
 }
 const bit<32> RP_DROPS = 18;
 
@@ -450,8 +450,8 @@ struct serving_t {
 /// Where the handler needs its state. `lease` creates the record if it is absent, `find` does not.
 enum bit<8> load_balancer_point_t {
     NONE    = 0,
-    LEASE_1 = 1,    // apps/src/load_balancer.rs:81
-    FIND_2  = 2     // apps/src/load_balancer.rs:83
+    LEASE_1 = 1,    // apps/src/load_balancer.rs:79
+    FIND_2  = 2     // apps/src/load_balancer.rs:81
 }
 
 /// How the ones' complement sums of rewritten words changed, before folding (RFC 1624).
@@ -717,7 +717,7 @@ control Balance(inout headers_t hdr, inout metadata_t meta) {
 
     /// The service that a backend answers for, by the backend; of those that take packets translated. A backend stays here
     /// for as long as it has connections.
-    /// apps/src/load_balancer.rs:30: `Fronts`, looked up in line 72.
+    /// apps/src/load_balancer.rs:30: `Fronts`, looked up in line 70.
     @noWarn("unused")
     action set_fronts(bit<32> value_addr, bit<16> value_port, bit<8> value_protocol) {
         front_addr     = value_addr;
@@ -736,7 +736,7 @@ control Balance(inout headers_t hdr, inout metadata_t meta) {
     }
 
     /// The virtual services.
-    /// apps/src/load_balancer.rs:25: `Services`, looked up in line 77.
+    /// apps/src/load_balancer.rs:25: `Services`, looked up in line 75.
     action set_services(bit<1> value) {
         services_found = value == 1;
     }
@@ -753,11 +753,7 @@ control Balance(inout headers_t hdr, inout metadata_t meta) {
 
     apply {
 #line 68 "apps/src/load_balancer.rs"
-        if (!hdr.ipv4.isValid()) {
-            rp_drop(meta, rp_drop_t.NOT_IPV4);
-            return;
-        }
-#line 71 "apps/src/load_balancer.rs"
+        if (!hdr.ipv4.isValid()) { rp_drop(meta, rp_drop_t.NOT_IPV4); return; }
         if (hdr.inner_ipv4.isValid()) {
             src_port = 0;
             dst_port = 0;
@@ -789,7 +785,7 @@ control Balance(inout headers_t hdr, inout metadata_t meta) {
             connection_dst_port = dst_port_2;
             connection_protocol = hdr.ipv4.protocol;
         }
-#line 72 "apps/src/load_balancer.rs"
+#line 70 "apps/src/load_balancer.rs"
         fronts.apply();
         if (front_port != 0) {
             hdr.ipv4.src = front_addr;
@@ -805,45 +801,45 @@ control Balance(inout headers_t hdr, inout metadata_t meta) {
             } else if (hdr.icmp.isValid()) {
                 hdr.icmp.identifier = front_port;
             }
-#line 75 "apps/src/load_balancer.rs"
+#line 73 "apps/src/load_balancer.rs"
             rp_forward(meta);
             return;
         }
-#line 77 "apps/src/load_balancer.rs"
+#line 75 "apps/src/load_balancer.rs"
         services.apply();
         if (!services_found) {
-#line 78 "apps/src/load_balancer.rs"
+#line 76 "apps/src/load_balancer.rs"
             rp_forward(meta);
             return;
         }
-#line 80 "apps/src/load_balancer.rs"
+#line 78 "apps/src/load_balancer.rs"
         if (hdr.tcp.isValid()) {
             may_open = hdr.tcp.syn == 1 && hdr.tcp.ack == 0;
         } else {
             may_open = !hdr.inner_ipv4.isValid();
         }
         if (may_open) {
-#line 81 "apps/src/load_balancer.rs"
+#line 79 "apps/src/load_balancer.rs"
             meta.key = { connection_src, connection_src_port, connection_dst, connection_dst_port, connection_protocol };
             rp_reach(meta, load_balancer_point_t.LEASE_1, true);
             return;
         }
-#line 83 "apps/src/load_balancer.rs"
+#line 81 "apps/src/load_balancer.rs"
         meta.key = { connection_src, connection_src_port, connection_dst, connection_dst_port, connection_protocol };
         rp_reach(meta, load_balancer_point_t.FIND_2, false);
-#line 835 "load_balancer.p4"
+#line 831 "load_balancer.p4"
     }
 }
 
-/// apps/src/load_balancer.rs:81 and 83: the rest of balance(), with the state in `meta.value`.
+/// apps/src/load_balancer.rs:79 and 81: the rest of balance(), with the state in `meta.value`.
 control BalanceHeld1(inout headers_t hdr, inout metadata_t meta) {
     apply {
-#line 86 "apps/src/load_balancer.rs"
+#line 84 "apps/src/load_balancer.rs"
         if (meta.value.direct == 1) {
             rp_via(meta, meta.value.addr);
             return;
         }
-#line 89 "apps/src/load_balancer.rs"
+#line 87 "apps/src/load_balancer.rs"
         hdr.ipv4.dst = meta.value.addr;
         if (hdr.inner_ipv4.isValid()) {
             hdr.inner_ipv4.src = meta.value.addr;
@@ -857,18 +853,18 @@ control BalanceHeld1(inout headers_t hdr, inout metadata_t meta) {
         } else if (hdr.icmp.isValid()) {
             hdr.icmp.identifier = meta.value.port;
         }
-#line 90 "apps/src/load_balancer.rs"
+#line 88 "apps/src/load_balancer.rs"
         rp_forward(meta);
-#line 863 "load_balancer.p4"
+#line 859 "load_balancer.p4"
     }
 }
 
-/// apps/src/load_balancer.rs:83: what balance() does if there is no such record.
+/// apps/src/load_balancer.rs:81: what balance() does if there is no such record.
 control BalanceAbsent2(inout headers_t hdr, inout metadata_t meta) {
     apply {
-#line 83 "apps/src/load_balancer.rs"
+#line 81 "apps/src/load_balancer.rs"
         rp_drop(meta, rp_drop_t.NO_CONNECTION);
-#line 872 "load_balancer.p4"
+#line 868 "load_balancer.p4"
     }
 }
 

@@ -119,10 +119,7 @@ fn what_cargo_build_emits_is_read() {
 fn code_that_is_not_linked_in_is_said_with_the_way_out() {
     let config = app(&[&NAT.into()]);
     let error = load(vec![config], Vec::new()).unwrap_err().to_string();
-    assert!(
-        error.starts_with("the records of nat (app 1) are made by its `bind`, which is not linked"),
-        "{error}"
-    );
+    assert!(error.starts_with("the records of nat (app 1) need its `bind`, which is not linked"), "{error}");
     assert!(
         error.contains("`backend_store::cli::main(vec![Registration { app: 1, factory: … }])`"),
         "{error}"
