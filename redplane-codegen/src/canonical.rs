@@ -26,7 +26,7 @@ pub fn canonical(app: &App) -> String {
         let (key, value) = (printer.shape(&table.key), printer.shape(&table.value));
         printer.line(format_args!("table {} {kind} {key} {value} {}", table.handle, table.size));
     }
-    let idle = app.state.idle_by.clone().unwrap_or_else(|| app.state.idle_ms.to_string());
+    let idle = app.state.idle_by.as_ref().map_or_else(|| app.state.idle_ms.to_string(), ToString::to_string);
     printer.line(format_args!("slots {} idle {idle}", app.state.slots));
     printer.line(format_args!("create {}", app.on_create.as_deref().unwrap_or("zero")));
     for (id, local) in app.handler.locals.iter().enumerate() {

@@ -81,11 +81,11 @@ fn moved(tokens: TokenStream, span: Span, packet: &str) -> TokenStream {
 fn take_as_key(items: &mut [Item]) {
     let attributes = items.iter().flat_map(syntax::attributes);
     let state = attributes.filter(|attribute| syntax::role(attribute) == Some("state"));
-    let named: Vec<String> = state.filter_map(syntax::key_of).collect();
+    let named: Vec<Ident> = state.filter_map(syntax::key_of).collect();
     for item in items {
         if let Item::Struct(item) = item
             && item.attrs.iter().any(is_mark)
-            && named.iter().any(|name| item.ident == name)
+            && named.contains(&item.ident)
         {
             item.attrs.push(parse_quote!(#[key]));
         }

@@ -78,7 +78,7 @@ pub fn render(app: &App, source_path: &str) -> String {
         source: source_path.to_owned(),
         slots: app.state.slots,
         idle_ms: app.state.idle_ms,
-        idle_by: app.state.idle_by.clone(),
+        idle_by: app.state.idle_by.as_ref().map(ToString::to_string),
         on_create: app.on_create.clone(),
         wire: Wire {
             udp_port: UDP_PORT,

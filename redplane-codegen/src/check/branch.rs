@@ -8,8 +8,9 @@ use super::lease::LeaseCall;
 use super::stmt::{some_name, valid};
 use super::{Checker, Returns, Val, Want, Which};
 use crate::codes;
-use crate::ir::{self, BinaryOp, ExprKind, LocalId, Place, Type};
+use crate::ir::{self, BinaryOp, ExprKind, LocalId, Place, Type, Verdict};
 use crate::tree::{Node, NodeKind};
+use crate::usage;
 
 /// What decides between two branches.
 enum Test<'e> {
@@ -132,7 +133,7 @@ impl Checker<'_> {
         self.emit(NodeKind::Assign { place: Place::Local(id), value: left }, span);
         let local = ir::Expr { kind: ExprKind::Local(id), ty: Type::Bool, span };
         match right.kind {
-            ExprKind::Local(inner) if self.fresh.contains(&inner) => replace_target(&mut nodes, inner, id),
+            ExprKind::Local(inner) if self.fresh.contains(&inner) => replace_local(&mut nodes, inner, id),
             _ => nodes.push(Node { kind: NodeKind::Assign { place: Place::Local(id), value: right }, span }),
         }
         let (then, otherwise) =
@@ -238,7 +239,7 @@ impl Checker<'_> {
         let ty = a.ty;
         let id = first.or(second).unwrap_or_else(|| self.new_fresh(name, ty, span));
         if let (Some(first), Some(second)) = (first, second) {
-            replace_target(otherwise, second, first);
+            replace_local(otherwise, second, first);
         }
         for (nodes, value, fresh) in [(then, a, first), (otherwise, b, second)] {
             if fresh.is_none() {
@@ -409,20 +410,41 @@ pub(super) fn unknown_condition(span: Span) -> ir::Expr {
     ir::Expr { kind: ExprKind::Const(0), ty: Type::Bool, span }
 }
 
-/// Fresh locals are only assigned until a name takes them over, so nothing else needs to change.
-fn replace_target(nodes: &mut [Node], from: LocalId, to: LocalId) {
+/// One local becomes another, where it is assigned and where it is read.
+fn replace_local(nodes: &mut [Node], from: LocalId, to: LocalId) {
+    let replace = |id: &mut LocalId| {
+        if *id == from {
+            *id = to;
+        }
+    };
     for node in nodes {
+        each_expr_mut(&mut node.kind, &mut |expr| {
+            usage::each_leaf_mut(expr, &mut |leaf| {
+                if let ExprKind::Local(id) = &mut leaf.kind {
+                    replace(id);
+                }
+            });
+        });
         match &mut node.kind {
-            NodeKind::Assign { place: Place::Local(id), .. } if *id == from => *id = to,
-            NodeKind::Lookup { into, .. } => {
-                into.iter_mut().filter(|id| **id == from).for_each(|id| *id = to);
-            }
+            NodeKind::Assign { place: Place::Local(id), .. } => replace(id),
+            NodeKind::Lookup { into, .. } => into.iter_mut().for_each(replace),
             NodeKind::If { then, otherwise, .. } | NodeKind::Lease { held: then, absent: otherwise, .. } => {
-                replace_target(then, from, to);
-                replace_target(otherwise, from, to);
+                replace_local(then, from, to);
+                replace_local(otherwise, from, to);
             }
             NodeKind::Assign { .. } | NodeKind::Finish(_) => {}
         }
+    }
+}
+
+/// The expressions of a statement itself, without those of its branches.
+fn each_expr_mut(kind: &mut NodeKind, f: &mut impl FnMut(&mut ir::Expr)) {
+    match kind {
+        NodeKind::Assign { value, .. } => f(value),
+        NodeKind::Lookup { key, .. } | NodeKind::Lease { key, .. } => key.iter_mut().for_each(f),
+        NodeKind::If { condition, .. } => f(condition),
+        NodeKind::Finish(Verdict::To(word) | Verdict::Via(word)) => f(word),
+        NodeKind::Finish(_) => {}
     }
 }
 

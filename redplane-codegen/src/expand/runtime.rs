@@ -186,7 +186,9 @@ fn packet_parts(module: &Module, handler: &Ident) -> (TokenStream, TokenStream) 
 /// What the store calls to know how long a record is kept, if it is not the same for all.
 fn idle(module: &Module) -> TokenStream {
     let name = module.state.as_ref().and_then(|state| state.idle_by.as_ref()).filter(|_| module.idle_fits);
-    let Some(function) = name.and_then(|name| module.functions.get(name)) else { return TokenStream::new() };
+    let Some(function) = name.and_then(|name| module.functions.get(&name.to_string())) else {
+        return TokenStream::new();
+    };
     let name = &function.sig.ident;
     quote! {
         fn idle(key: &Self::Key, state: &Self::State) -> ::core::time::Duration {

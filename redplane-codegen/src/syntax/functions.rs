@@ -73,7 +73,7 @@ pub(crate) fn check_idle(module: &Module, diagnostics: &mut Diagnostics) -> bool
     };
     let Some(name) = &state.idle_by else { return true };
     let (key, state) = (key.ident.to_string(), item.ident.to_string());
-    let function = module.functions.get(name);
+    let function = module.functions.get(&name.to_string());
     let fits = function.is_some_and(|function| {
         let inputs = function.sig.inputs.iter();
         let returns = match &function.sig.output {
@@ -87,7 +87,7 @@ pub(crate) fn check_idle(module: &Module, diagnostics: &mut Diagnostics) -> bool
     if !fits {
         diagnostics.report_at(
             codes::IDLE,
-            function.map_or(item.ident.span(), |function| function.sig.ident.span()),
+            function.map_or(name.span(), |function| function.sig.ident.span()),
             format!(
                 "the store calls `{name}` with key and state, to know for how long it keeps an unused record"
             ),

@@ -1,6 +1,6 @@
 //! `#[key]` and `#[state]` structs.
 
-use syn::{Attribute, Fields, ItemStruct};
+use syn::{Attribute, Fields, Ident, ItemStruct};
 
 use super::arguments::{self, Arguments};
 use super::{INGRESS_PORT, Module, docs};
@@ -88,7 +88,7 @@ pub(crate) fn check_pair(module: &mut Module, diagnostics: &mut Diagnostics) {
     if let (Some(item), Some(key)) = (module.state_item, module.key_item) {
         let attribute = item.attrs.iter().find(|attribute| super::role(attribute) == Some("state"));
         let named = attribute.and_then(state_key);
-        if let Some(named) = named.filter(|named| path(named).is_none_or(|name| key.ident != name)) {
+        if let Some(named) = named.filter(|named| path(named).is_none_or(|name| name != key.ident)) {
             diagnostics.report(
                 codes::STATE_KEY,
                 &named,
@@ -109,7 +109,7 @@ pub(crate) fn check_pair(module: &mut Module, diagnostics: &mut Diagnostics) {
 }
 
 /// Name of the key that `#[state(key = ..)]` names.
-pub(crate) fn key_of(attribute: &Attribute) -> Option<String> {
+pub(crate) fn key_of(attribute: &Attribute) -> Option<Ident> {
     state_key(attribute).as_ref().and_then(path)
 }
 
@@ -119,9 +119,9 @@ fn state_key(attribute: &Attribute) -> Option<syn::Expr> {
 }
 
 /// The last name of a path.
-fn path(expr: &syn::Expr) -> Option<String> {
+fn path(expr: &syn::Expr) -> Option<Ident> {
     match expr {
-        syn::Expr::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
+        syn::Expr::Path(path) => path.path.segments.last().map(|last| last.ident.clone()),
         syn::Expr::Group(group) => path(&group.expr),
         _ => None,
     }

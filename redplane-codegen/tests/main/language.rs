@@ -194,6 +194,28 @@ fn right_sides_with_statements_run_only_when_they_do() {
     );
 }
 
+#[test]
+fn conditions_within_conditions_have_one_local() {
+    check(
+        "",
+        "let mut n = ip.identification;
+         let odd = ip.ttl == 0 && (n > 5 || { n += 1; n > 9 });
+         if odd { return cx.reply(); } cx.to(n)",
+        "
+        n = ipv4.identification
+        odd = Eq(ipv4.ttl, 0:u8)
+        if odd
+          odd = Gt(ipv4.identification, 5:u16)
+          if odd
+          else
+            n = Add(ipv4.identification, 1:u16)
+            odd = Gt(n, 9:u16)
+        if odd
+          reply
+        to n",
+    );
+}
+
 const PHASE: &str = "#[repr(u8)] enum Phase { New, Open = 4, Closed } struct Pair { a: u16, phase: Phase }
     #[table(size = 4)] type Known = Exact<Pair, Pair>; #[table(size = 4)] type Rules = Ternary<Flow, Phase>;
     const FIRST: Phase = Phase::Open;";
