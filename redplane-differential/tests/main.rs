@@ -26,7 +26,7 @@ fn skipped() -> bool {
 
 #[test]
 fn native_and_ir_agree_and_every_branch_is_gone() {
-    let output = differential(&["--without-bmv2", "--packets", "10000"]);
+    let output = differential(&["--without-bmv2", "--packets", "30000"]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains(": 0 differences;"), "{said}");
 }
