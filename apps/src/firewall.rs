@@ -105,9 +105,9 @@ pub mod firewall {
         cx.forward()
     }
 
-    /// For how long a flow is kept that nobody has: one that is over as long as its last packets may be under way
-    /// (RFC 9293, section 3.4.2: quiet time; here short, as a SYN opens it anew), one that is not open yet, or not any more
-    /// in one direction, for four minutes (RFC 5382 REQ-5).
+    // ANCHOR: idle
+    /// For how long a flow that says nothing is kept: one that is not open, or not in both directions, for four minutes
+    /// (RFC 5382 REQ-5), and one that is over while its last packets may be under way.
     pub fn silence(flow: &FiveTuple, track: &Track) -> Duration {
         match track.phase {
             Phase::Closed | Phase::Reset => Duration::from_secs(10),
@@ -115,4 +115,5 @@ pub mod firewall {
             _ => idle_of(flow.protocol).min(Duration::from_secs(240)),
         }
     }
+    // ANCHOR_END: idle
 }

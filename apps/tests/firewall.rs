@@ -156,6 +156,31 @@ fn a_closed_connection_is_opened_anew_from_inside_only() {
     wall.passes(&segment(A, X, "S"));
 }
 
+/// RFC 5382 REQ-5: not less than 2 hours 4 minutes for an open connection, 4 minutes for one that is not.
+#[test]
+fn what_is_over_is_forgotten_soon() {
+    let mut wall = firewall();
+    let minutes = |count: u64| 60 * count * SECOND;
+    let later = |wall: &mut Firewall, time| {
+        let now = wall.0.now();
+        wall.0.advance(now + time);
+        wall.phase(A, X)
+    };
+    wall.passes(&segment(A, X, "S"));
+    assert_eq!(later(&mut wall, minutes(3)), Some(Phase::InsideAsked));
+    assert_eq!(later(&mut wall, minutes(2)), None);
+    for (from, to, flags) in [(A, X, "S"), (X, A, "SA")] {
+        wall.passes(&segment(from, to, flags));
+    }
+    assert_eq!(later(&mut wall, minutes(123)), Some(Phase::Open));
+    for (from, to) in [(A, X), (X, A)] {
+        wall.passes(&segment(from, to, "FA"));
+    }
+    assert_eq!(later(&mut wall, 7 * SECOND), Some(Phase::Closed));
+    assert_eq!(later(&mut wall, 7 * SECOND), None);
+    wall.stays_out(&segment(X, A, "A"), "unsolicited");
+}
+
 #[test]
 fn udp_and_echo_have_flows_too() {
     let mut wall = firewall();

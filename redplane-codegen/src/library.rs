@@ -117,8 +117,11 @@ impl Uses {
         while let Some(tree) = tokens.next() {
             match &tree {
                 TokenTree::Ident(ident) => {
-                    let group = |next: &TokenTree| matches!(next, TokenTree::Group(group) if group.delimiter() == Delimiter::Parenthesis);
-                    let is_called = !is_field && tokens.peek().is_some_and(group);
+                    let is_call = |next: &TokenTree| match next {
+                        TokenTree::Group(group) => group.delimiter() == Delimiter::Parenthesis,
+                        _ => false,
+                    };
+                    let is_called = !is_field && tokens.peek().is_some_and(is_call);
                     if is_called { &mut self.called } else { &mut self.named }.push(ident.clone());
                 }
                 TokenTree::Group(group) => self.collect(group.stream()),

@@ -105,6 +105,19 @@ fn what_is_included_is_there() {
 }
 
 #[test]
+fn the_library_is_in_the_guide() {
+    let page = fs::read_to_string(root().join("guide/src/language.md")).unwrap();
+    let items = redplane_codegen::library::SOURCE.lines().filter_map(|line| {
+        let item = line.strip_prefix("pub fn ").or_else(|| line.strip_prefix("pub struct "))?;
+        item.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next()
+    });
+    let missing: Vec<&str> = items
+        .filter(|item| !page.contains(&format!("`{item}`")) && !page.contains(&format!("`{item}(")))
+        .collect();
+    assert!(missing.is_empty(), "guide/src/language.md does not tell of {missing:?}");
+}
+
+#[test]
 fn every_page_is_in_the_summary() {
     let folder = root().join("guide/src");
     let summary = fs::read_to_string(folder.join("SUMMARY.md")).unwrap();

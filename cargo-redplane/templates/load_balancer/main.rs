@@ -38,10 +38,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Two switches with one service, and a store that chooses among its backends.
 fn place() -> Result<Place<App>, Box<dyn Error>> {
     let mut tables = Tables::default();
-    let service = load_balancer::End { addr: SERVICE.0, port: SERVICE.1, protocol: TCP };
+    let service = load_balancer::Endpoint { addr: SERVICE.0, port: SERVICE.1, protocol: TCP };
     tables.services.insert(service, true)?;
     for addr in BACKENDS {
-        tables.fronts.insert(load_balancer::End { addr, port: BACKEND_PORT, protocol: TCP }, service)?;
+        tables.fronts.insert(load_balancer::Endpoint { addr, port: BACKEND_PORT, protocol: TCP }, service)?;
     }
     let backends = BACKENDS.map(|addr| Backend { addr, port: BACKEND_PORT, weight: 1 }).to_vec();
     let service = Service { addr: SERVICE.0, port: SERVICE.1, protocol: TCP, direct: false, backends };
