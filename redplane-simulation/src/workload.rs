@@ -89,7 +89,12 @@ pub trait Workload: Sized {
 
     /// The keys that packets are about, in the app's wire bytes.
     fn keys(&self) -> Vec<Vec<u8>>;
-    /// What the store must hold at least for a key, given the value that it holds: in words if it does not.
+    /// Whether a key was probed. An update that was lost within the chain, and that nobody was told of, is carried again
+    /// only with the next one about its key; so the copies are equal if there was one.
+    fn is_probed(&self, _key: &[u8]) -> bool {
+        true
+    }
+    /// What every copy must hold at least for a key, given the value that one holds: in words if it does not.
     fn durable(&self, key: &[u8], value: Option<&[u8]>) -> Option<String>;
     /// Probes that did not get out.
     fn unanswered(&self) -> Option<String>;

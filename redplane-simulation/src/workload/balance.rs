@@ -67,6 +67,7 @@ pub struct Balance<A = load_balancer::App> {
     /// Whose it is, and whether it goes to the backend.
     packets: Vec<(usize, bool)>,
     probes: BTreeSet<PacketId>,
+    probed: BTreeSet<usize>,
     finding: Option<Finding>,
     app: PhantomData<A>,
 }
@@ -176,6 +177,7 @@ where
             by_key: BTreeMap::new(),
             packets: Vec::new(),
             probes: BTreeSet::new(),
+            probed: BTreeSet::new(),
             finding: None,
             app: PhantomData,
         };
@@ -229,6 +231,7 @@ where
         // Who was not served before need not be: there may be nobody to choose.
         let served = probed.into_iter().filter(|at| self.connections[*at].backend.is_some());
         let served: Vec<_> = served.collect();
+        self.probed.extend(&served);
         let made: Vec<Vec<_>> = (served.into_iter())
             .map(|at| [true, false].map(|to_backend| self.make(at, flag::ACK, to_backend)).into())
             .collect();
@@ -264,6 +267,10 @@ where
 
     fn keys(&self) -> Vec<Vec<u8>> {
         self.by_key.keys().cloned().collect()
+    }
+
+    fn is_probed(&self, key: &[u8]) -> bool {
+        self.by_key.get(key).is_some_and(|at| self.probed.contains(at))
     }
 
     fn durable(&self, key: &[u8], value: Option<&[u8]>) -> Option<String> {

@@ -98,6 +98,7 @@ pub struct Guard<A = firewall::App> {
     by_key: BTreeMap<Vec<u8>, usize>,
     packets: Vec<(usize, Kind)>,
     probes: BTreeSet<PacketId>,
+    probed: BTreeSet<usize>,
     finding: Option<Finding>,
     app: PhantomData<A>,
 }
@@ -202,6 +203,7 @@ where
             by_key: BTreeMap::new(),
             packets: Vec::new(),
             probes: BTreeSet::new(),
+            probed: BTreeSet::new(),
             finding: None,
             app: PhantomData,
         };
@@ -246,6 +248,9 @@ where
         let made: Vec<Vec<_>> = (self.current.clone().into_iter())
             .map(|at| self.must_pass(&self.flows[at]).into_iter().map(|kind| self.make(at, kind)).collect())
             .collect();
+        let sent =
+            made.iter().flatten().filter_map(|made| Some(self.packet_of(PacketId::of(&made.frame)?)?.0));
+        self.probed.extend(sent.collect::<Vec<_>>());
         self.probes.extend(made.iter().flatten().filter_map(|made| PacketId::of(&made.frame)));
         made
     }
@@ -310,6 +315,10 @@ where
 
     fn keys(&self) -> Vec<Vec<u8>> {
         self.by_key.keys().cloned().collect()
+    }
+
+    fn is_probed(&self, key: &[u8]) -> bool {
+        self.by_key.get(key).is_some_and(|at| self.probed.contains(at))
     }
 
     fn durable(&self, key: &[u8], value: Option<&[u8]>) -> Option<String> {
