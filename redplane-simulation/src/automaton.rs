@@ -129,7 +129,7 @@ impl Passages {
         let mut exits: Vec<_> = self.0.iter().filter_map(left).collect();
         exits.sort_unstable();
         let mut search = Search { automaton, waiting: Default::default(), spare: [0; KINDS_MAX] };
-        let mut points = vec![Point { state: start, done: BTreeSet::new(), used: [0; KINDS_MAX] }];
+        let mut points = vec![Point { state: start, done: Vec::new(), used: [0; KINDS_MAX] }];
         for (at, packet) in exits {
             while let Some((_, entered)) = entries.next_if(|(entered, _)| *entered <= at) {
                 search.enter(entered, &self.0[&entered]);
@@ -167,8 +167,8 @@ pub struct Violation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Point {
     state: u8,
-    /// Packets that have acted and will leave.
-    done: BTreeSet<PacketId>,
+    /// Packets that have acted and will leave, in order.
+    done: Vec<PacketId>,
     /// By kind, how many have acted that never left.
     used: [u32; KINDS_MAX],
 }
@@ -177,7 +177,13 @@ impl Point {
     /// Whatever can follow from the other can follow from this one.
     fn covers(&self, other: &Point) -> bool {
         let no_more_used = || self.used.iter().zip(&other.used).all(|(mine, others)| mine <= others);
-        self.state == other.state && self.done == other.done && no_more_used()
+        self.state == other.state && no_more_used() && self.done == other.done
+    }
+
+    fn do_one(&mut self, packet: PacketId) {
+        if let Err(at) = self.done.binary_search(&packet) {
+            self.done.insert(at, packet);
+        }
     }
 }
 
@@ -210,24 +216,22 @@ impl Search<'_> {
         let mut after = Vec::new();
         let mut seen = Vec::new();
         let mut open = Vec::new();
-        for mut point in points.iter().cloned() {
-            if point.done.remove(&packet) {
+        for mut point in points.iter().map(|point| self.settled(point.clone())) {
+            if let Ok(at) = point.done.binary_search(&packet) {
+                point.done.remove(at);
                 add(&mut after, point);
             } else if add(&mut seen, point.clone()) {
                 open.push(point);
             }
         }
-        while let Some(mut point) = open.pop() {
+        while let Some(point) = open.pop() {
             if seen.len() + after.len() > POINTS_MAX {
                 return None;
             }
-            self.settle(&mut point, packet);
             if let Some(state) = self.automaton.next(point.state, kind) {
-                let inert = self.automaton.is_inert(point.state, kind);
-                add(&mut after, Point { state, ..point.clone() });
-                if inert {
-                    continue;
-                }
+                let mut next = self.settled(Point { state, ..point.clone() });
+                next.done.retain(|done| *done != packet);
+                add(&mut after, next);
             }
             for other in (0..KINDS_MAX as u8).filter(|other| *other != kind) {
                 if let Some(next) = self.act(&point, other).filter(|next| add(&mut seen, next.clone())) {
@@ -238,15 +242,16 @@ impl Search<'_> {
         Some(after)
     }
 
-    /// What can change nothing any more acts now.
-    fn settle(&self, point: &mut Point, leaving: PacketId) {
-        for kind in 0..KINDS_MAX as u8 {
-            let (state, automaton) = (point.state, self.automaton);
-            if automaton.is_inert(state, kind) && automaton.next(state, kind).is_some() {
-                let waiting = self.waiting[usize::from(kind)].iter().map(|(_, packet)| *packet);
-                point.done.extend(waiting.filter(|packet| *packet != leaving));
+    /// What can change nothing any more acts now; and how many of it did does not matter any more.
+    fn settled(&self, mut point: Point) -> Point {
+        let state = point.state;
+        for kind in (0..KINDS_MAX as u8).filter(|kind| self.automaton.is_inert(state, *kind)) {
+            point.used[usize::from(kind)] = 0;
+            if self.automaton.next(state, kind).is_some() {
+                self.waiting[usize::from(kind)].iter().for_each(|(_, packet)| point.do_one(*packet));
             }
         }
+        point
     }
 
     /// A packet of this kind acts: of those that did not, the one that leaves first.
@@ -257,12 +262,12 @@ impl Search<'_> {
         }
         let mut next = Point { state, ..point.clone() };
         let mut waiting = self.waiting[usize::from(kind)].iter().map(|(_, packet)| *packet);
-        if let Some(packet) = waiting.find(|packet| !point.done.contains(packet)) {
-            next.done.insert(packet);
-            return Some(next);
+        if let Some(packet) = waiting.find(|packet| point.done.binary_search(packet).is_err()) {
+            next.do_one(packet);
+            return Some(self.settled(next));
         }
         let used = &mut next.used[usize::from(kind)];
         *used += 1;
-        (*used <= self.spare[usize::from(kind)] && state != point.state).then_some(next)
+        (*used <= self.spare[usize::from(kind)] && state != point.state).then(|| self.settled(next))
     }
 }

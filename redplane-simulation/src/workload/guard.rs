@@ -107,13 +107,14 @@ impl<A> Guard<A> {
     /// A flow of its own ports between these hosts.
     fn open(&mut self, key: u32, outside: Ipv4Addr, published: bool, tcp: bool) -> usize {
         let number = FIRST_PORT + self.flows.len() as u16;
-        let policy = Policy::of(outside != BLOCKED, published);
+        let wanted = (outside != BLOCKED, published, tcp);
+        let is_wanted = |known: &Policy| (known.inside_opens, known.outside_opens, known.tcp) == wanted;
         let host = Ipv4Addr::from(u32::from(INSIDE.0) + 1 + key);
         let flow = Flow {
             inside: (host, if published { PUBLISHED } else { number }),
             outside: (outside, number),
             tcp,
-            policy: self.policies.iter().position(|known| *known == policy).unwrap_or(0),
+            policy: self.policies.iter().position(is_wanted).expect("there is every policy"),
             passages: Passages::default(),
             asked: false,
             seen_asked: false,
@@ -194,10 +195,7 @@ where
         let mut guard = Guard {
             writes_percent: plan.writes_percent,
             assumptions: plan.assumptions,
-            policies: [false, true]
-                .iter()
-                .flat_map(|a| [Policy::of(*a, false), Policy::of(*a, true)])
-                .collect(),
+            policies: Policy::all(),
             flows: Vec::new(),
             current: Vec::new(),
             by_key: BTreeMap::new(),

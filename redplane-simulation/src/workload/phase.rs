@@ -80,23 +80,33 @@ impl Kind {
     }
 }
 
-/// Who may open a flow, and what follows for its packets.
+/// Who may open a flow of TCP or UDP, and what follows for its packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Policy {
     pub(super) inside_opens: bool,
     pub(super) outside_opens: bool,
+    pub(super) tcp: bool,
     pub(super) automaton: Automaton,
 }
 
 impl Policy {
-    pub(super) fn of(inside_opens: bool, outside_opens: bool) -> Policy {
+    pub(super) fn of(inside_opens: bool, outside_opens: bool, tcp: bool) -> Policy {
         let step = |phase: u8, kind: u8| {
             let Kind { outward, says } = Kind::of(kind);
+            if says.flags().is_some() != tcp {
+                return None;
+            }
             let may = if outward { inside_opens } else { outside_opens };
             Some(step(Phase::of(phase)?, outward, says, may)? as u8)
         };
         let automaton = Automaton::new(Phase::ALL.len() as u8, Kind::COUNT, step);
-        Policy { inside_opens, outside_opens, automaton }
+        Policy { inside_opens, outside_opens, tcp, automaton }
+    }
+
+    /// All that there can be.
+    pub(super) fn all() -> Vec<Policy> {
+        let of = |bits: u8| Policy::of(bits & 1 != 0, bits & 2 != 0, bits & 4 != 0);
+        (0..8).map(of).collect()
     }
 
     pub(super) fn opens(&self, outward: bool) -> bool {
