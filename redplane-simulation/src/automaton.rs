@@ -20,9 +20,9 @@ pub const STATES_MAX: usize = 8;
 /// See [`STATES_MAX`].
 pub const KINDS_MAX: usize = 12;
 
-/// Most situations that are looked at for one packet. Beyond it the history counts as explained; 4,000 seeds of the firewall
-/// came to no more than a tenth of it.
-const POINTS_MAX: usize = 10_000;
+/// Most situations that are looked at for one packet. Beyond it the history counts as explained; of 4,000 seeds of the firewall
+/// none came to a tenth of it.
+const POINTS_MAX: usize = 50_000;
 
 /// What a packet of each kind does in each state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,12 +174,6 @@ struct Point {
 }
 
 impl Point {
-    /// Whatever can follow from the other can follow from this one.
-    fn covers(&self, other: &Point) -> bool {
-        let no_more_used = || self.used.iter().zip(&other.used).all(|(mine, others)| mine <= others);
-        self.state == other.state && no_more_used() && self.done == other.done
-    }
-
     fn do_one(&mut self, packet: PacketId) {
         if let Err(at) = self.done.binary_search(&packet) {
             self.done.insert(at, packet);
@@ -187,13 +181,36 @@ impl Point {
     }
 }
 
-/// Adds a point, unless one covers it.
-fn add(points: &mut Vec<Point>, point: Point) -> bool {
-    let new = !points.iter().any(|other| other.covers(&point));
-    if new {
-        points.push(point);
+/// Points of which none follows from another: by state and by what has acted, how many have acted that never left.
+#[derive(Default)]
+struct Points {
+    by_done: BTreeMap<(u8, Vec<PacketId>), Vec<[u32; KINDS_MAX]>>,
+    len: usize,
+}
+
+impl Points {
+    /// Adds one, unless all that can follow from it follows from one that is there, of which fewer have acted.
+    fn add(&mut self, Point { state, done, used }: Point) -> bool {
+        let covers = |one: &[u32; KINDS_MAX], other: &[u32; KINDS_MAX]| {
+            one.iter().zip(other).all(|(one, other)| one <= other)
+        };
+        let known = self.by_done.entry((state, done)).or_default();
+        if known.iter().any(|known| covers(known, &used)) {
+            return false;
+        }
+        let before = known.len();
+        known.retain(|known| !covers(&used, known));
+        known.push(used);
+        self.len = self.len + known.len() - before;
+        true
     }
-    new
+
+    fn into_vec(self) -> Vec<Point> {
+        let all = self.by_done.into_iter().flat_map(|((state, done), used)| {
+            used.into_iter().map(move |used| Point { state, done: done.clone(), used })
+        });
+        all.collect()
+    }
 }
 
 struct Search<'a> {
@@ -213,33 +230,32 @@ impl Search<'_> {
 
     /// All that may be when this packet leaves; `None` if that is too much to look at.
     fn leave(&self, points: &[Point], packet: PacketId, kind: u8) -> Option<Vec<Point>> {
-        let mut after = Vec::new();
-        let mut seen = Vec::new();
+        let (mut after, mut seen) = (Points::default(), Points::default());
         let mut open = Vec::new();
         for mut point in points.iter().map(|point| self.settled(point.clone())) {
             if let Ok(at) = point.done.binary_search(&packet) {
                 point.done.remove(at);
-                add(&mut after, point);
-            } else if add(&mut seen, point.clone()) {
+                after.add(point);
+            } else if seen.add(point.clone()) {
                 open.push(point);
             }
         }
         while let Some(point) = open.pop() {
-            if seen.len() + after.len() > POINTS_MAX {
+            if seen.len + after.len > POINTS_MAX {
                 return None;
             }
             if let Some(state) = self.automaton.next(point.state, kind) {
                 let mut next = self.settled(Point { state, ..point.clone() });
                 next.done.retain(|done| *done != packet);
-                add(&mut after, next);
+                after.add(next);
             }
             for other in (0..KINDS_MAX as u8).filter(|other| *other != kind) {
-                if let Some(next) = self.act(&point, other).filter(|next| add(&mut seen, next.clone())) {
+                if let Some(next) = self.act(&point, other).filter(|next| seen.add(next.clone())) {
                     open.push(next);
                 }
             }
         }
-        Some(after)
+        Some(after.into_vec())
     }
 
     /// What can change nothing any more acts now; and how many of it did does not matter any more.
