@@ -50,6 +50,8 @@ struct Flow {
     /// The ends have seen it being asked for, and answered.
     seen_asked: bool,
     seen_open: bool,
+    /// And that it was broken off from inside, and not asked for again.
+    seen_broken: bool,
     /// Since when it is certainly open, for a packet left that passes only then.
     open_since: Option<Micros>,
     /// Something came that may have ended it.
@@ -74,13 +76,16 @@ impl Flow {
             let says = Says::ALL[random.below(Says::ALL.len() as u64 - 1) as usize];
             return Kind { outward: any, says };
         }
+        // Nothing may get in any more, so somebody tries.
+        if self.seen_broken && random.below(4) > 0 {
+            return Kind { outward: false, says: Says::Data };
+        }
         match (self.seen_open, self.seen_asked && any) {
             (false, false) => Kind { outward: opener, says: Says::Ask },
             (false, true) => Kind { outward: !opener, says: Says::Answer },
             // The last of a flow changes it too, but a flow has few of them.
             (true, _) if random.below(400) < writes_percent => {
-                let says = if random.below(4) == 0 { Says::Break } else { Says::Last };
-                Kind { outward: any, says }
+                Kind { outward: any, says: [Says::Break, Says::Last][random.below(2) as usize] }
             }
             (true, _) => Kind { outward: any, says: Says::Data },
         }
@@ -119,6 +124,7 @@ impl<A> Guard<A> {
             asked: false,
             seen_asked: false,
             seen_open: false,
+            seen_broken: false,
             open_since: None,
             closing: false,
         };
@@ -283,9 +289,11 @@ where
             flow.open_since.get_or_insert(now);
         }
         match kind.says {
-            Says::Ask | Says::Datagram => flow.seen_asked = true,
+            Says::Ask | Says::Datagram => (flow.seen_asked, flow.seen_broken) = (true, false),
             Says::Answer => flow.seen_open = true,
-            Says::Break => (flow.seen_asked, flow.seen_open) = (false, false),
+            Says::Break => {
+                (flow.seen_asked, flow.seen_open, flow.seen_broken) = (false, false, kind.outward);
+            }
             Says::Data | Says::Last => {}
         }
         if !flow.asked {
@@ -336,8 +344,9 @@ where
         let automaton = &self.policies[flow.policy].automaton;
         let possible = flow.passages.explain(automaton, Phase::New as u8).ok()?;
         let possible: BTreeSet<_> = possible.into_iter().filter_map(Phase::of).collect();
-        // Of a flow that is over nothing need be kept.
-        let over = value.is_none() && (possible.contains(&Phase::Closed) || possible.contains(&Phase::Reset));
+        // Of a flow that is over nothing need be kept: it may begin anew.
+        let over =
+            phase == Phase::New && (possible.contains(&Phase::Closed) || possible.contains(&Phase::Reset));
         (!over && !possible.contains(&phase)).then(|| format!("it is one of {possible:?}, {phase:?} is kept"))
     }
 
