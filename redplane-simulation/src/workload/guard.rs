@@ -173,14 +173,20 @@ impl<A> Guard<A> {
         self.finding.get_or_insert(Finding { check: Check::Guarded, at, text });
     }
 
-    fn packet_of(&self, packet: PacketId) -> Option<(usize, Kind)> {
+    fn kind_of(&self, packet: PacketId) -> Option<(usize, Kind)> {
         self.packets.get(packet.0 as usize).copied()
+    }
+
+    fn packet_of(&self, frame: &[u8]) -> Option<(PacketId, usize, Kind)> {
+        let packet = PacketId::of(frame)?;
+        let (at, kind) = self.kind_of(packet)?;
+        Some((packet, at, kind))
     }
 
     fn check_flow(&self, flow: &Flow) -> Option<Finding> {
         let policy = &self.policies[flow.policy];
         let violation = flow.passages.explain(&policy.automaton, Phase::New as u8).err()?;
-        let (_, kind) = self.packet_of(violation.packet)?;
+        let (_, kind) = self.kind_of(violation.packet)?;
         let phases: Vec<_> = violation.states.into_iter().filter_map(Phase::of).collect();
         let (packet, inside, outside) = (violation.packet, flow.inside, flow.outside);
         let text = format!(
@@ -249,21 +255,17 @@ where
     }
 
     fn probes(&mut self) -> Vec<Vec<Outgoing>> {
-        let made: Vec<Vec<_>> = (self.current.clone().into_iter())
-            .map(|at| self.must_pass(&self.flows[at]).into_iter().map(|kind| self.make(at, kind)).collect())
-            .collect();
-        let sent =
-            made.iter().flatten().filter_map(|made| Some(self.packet_of(PacketId::of(&made.frame)?)?.0));
-        self.probed.extend(sent.collect::<Vec<_>>());
+        let kinds: Vec<_> = self.current.iter().map(|at| (*at, self.must_pass(&self.flows[*at]))).collect();
+        self.probed.extend(kinds.iter().filter(|(_, kinds)| !kinds.is_empty()).map(|(at, _)| *at));
+        let mut make =
+            |(at, kinds): (usize, Vec<Kind>)| kinds.into_iter().map(|kind| self.make(at, kind)).collect();
+        let made: Vec<Vec<_>> = kinds.into_iter().map(&mut make).collect();
         self.probes.extend(made.iter().flatten().filter_map(|made| PacketId::of(&made.frame)));
         made
     }
 
     fn entered(&mut self, _: u16, frame: &[u8], now: Micros) {
-        let Some((packet, (at, kind))) = PacketId::of(frame).and_then(|id| Some((id, self.packet_of(id)?)))
-        else {
-            return;
-        };
+        let Some((packet, at, kind)) = self.packet_of(frame) else { return };
         let flow = &mut self.flows[at];
         let policy = &self.policies[flow.policy];
         flow.passages.enter(packet, kind.number(), now);
@@ -272,16 +274,13 @@ where
     }
 
     fn repeated(&mut self, packet: PacketId) {
-        if let Some((at, _)) = self.packet_of(packet) {
+        if let Some((at, _)) = self.kind_of(packet) {
             self.flows[at].passages.repeat(packet);
         }
     }
 
     fn left(&mut self, _: u16, frame: &[u8], now: Micros) {
-        let Some((packet, (at, kind))) = PacketId::of(frame).and_then(|id| Some((id, self.packet_of(id)?)))
-        else {
-            return;
-        };
+        let Some((packet, at, kind)) = self.packet_of(frame) else { return };
         self.probes.remove(&packet);
         let flow = &mut self.flows[at];
         flow.passages.leave(packet, now);
@@ -306,7 +305,7 @@ where
     }
 
     fn dropped(&mut self, packet: PacketId, now: Micros) {
-        let Some((at, kind)) = self.packet_of(packet) else { return };
+        let Some((at, kind)) = self.kind_of(packet) else { return };
         let flow = &self.flows[at];
         let entered = flow.passages.entered(packet);
         let was_open = flow.open_since.is_some_and(|since| entered.is_some_and(|entered| since <= entered));
@@ -352,7 +351,7 @@ where
 
     fn unanswered(&self) -> Option<String> {
         let first = self.probes.first()?;
-        let (at, kind) = self.packet_of(*first)?;
+        let (at, kind) = self.kind_of(*first)?;
         let (count, flow) = (self.probes.len(), &self.flows[at]);
         Some(format!(
             "{count} packets did not get out though nothing failed, {first}, {kind:?} between {:?} and {:?}, first",
