@@ -104,7 +104,9 @@ pub struct Guard<A = firewall::App> {
     packets: Vec<(usize, Kind)>,
     probes: BTreeSet<PacketId>,
     probed: BTreeSet<usize>,
-    finding: Option<Finding>,
+    /// What passed though nobody had asked, and what was refused though it belonged to an open flow.
+    let_in: Option<Finding>,
+    refused: Option<Finding>,
     app: PhantomData<A>,
 }
 
@@ -169,10 +171,6 @@ impl<A> Guard<A> {
         asked.chain(held).collect()
     }
 
-    fn found(&mut self, at: Micros, text: String) {
-        self.finding.get_or_insert(Finding { check: Check::Guarded, at, text });
-    }
-
     fn kind_of(&self, packet: PacketId) -> Option<(usize, Kind)> {
         self.packets.get(packet.0 as usize).copied()
     }
@@ -214,7 +212,8 @@ where
             packets: Vec::new(),
             probes: BTreeSet::new(),
             probed: BTreeSet::new(),
-            finding: None,
+            let_in: None,
+            refused: None,
             app: PhantomData,
         };
         guard.current = (0..plan.keys).map(|key| guard.open(key, SERVER, false, true)).collect();
@@ -297,10 +296,9 @@ where
         }
         if !flow.asked {
             let (inside, outside) = (flow.inside, flow.outside);
-            self.found(
-                now,
-                format!("{packet}, {kind:?}, passed, but nobody who may opened {inside:?} to {outside:?}"),
-            );
+            let text =
+                format!("{packet}, {kind:?}, passed, but nobody who may opened {inside:?} to {outside:?}");
+            self.let_in.get_or_insert(Finding { check: Check::Guarded, at: now, text });
         }
     }
 
@@ -311,10 +309,8 @@ where
         let was_open = flow.open_since.is_some_and(|since| entered.is_some_and(|entered| since <= entered));
         if was_open && !flow.closing && self.policies[flow.policy].passes_open(kind) {
             let (inside, outside) = (flow.inside, flow.outside);
-            self.found(
-                now,
-                format!("{packet}, {kind:?}, was refused, but {inside:?} to {outside:?} is open"),
-            );
+            let text = format!("{packet}, {kind:?}, was refused, but {inside:?} to {outside:?} is open");
+            self.refused.get_or_insert(Finding { check: Check::Guarded, at: now, text });
         }
     }
 
@@ -360,11 +356,12 @@ where
     }
 
     fn check(&self, _: &Plan) -> Option<Finding> {
-        let first = self.flows.iter().filter_map(|flow| self.check_flow(flow)).min_by_key(|found| found.at);
-        self.finding.clone().or(first)
+        let of_flows = self.flows.iter().filter_map(|flow| self.check_flow(flow));
+        let seen = [&self.let_in, &self.refused].into_iter().flatten().cloned();
+        seen.chain(of_flows).min_by_key(|found| found.at)
     }
 
     fn check_writes(&self, _: &Plan) -> Option<Finding> {
-        None
+        self.let_in.clone()
     }
 }
