@@ -6,11 +6,12 @@ use redplane_simulation::{Assumptions, Check};
 
 #[test]
 fn a_defect_is_found_and_only_while_it_is_on() {
-    let broken = Setting { mutant: Some(Mutant::WriteFromNonOwner), ..Setting::default() };
+    let counter = Setting { app: Some(AppName::Counter), ..Setting::default() };
+    let broken = Setting { mutant: Some(Mutant::WriteFromNonOwner), ..counter };
     let summary = run_many(&broken, 0, 100, 1, true);
     let (seed, finding) = summary.failures.first().expect("it is found within a few seeds");
     assert_eq!(finding.check, Check::Linearizable);
-    assert_eq!(run_one(&Setting::default(), *seed, None).finding, None);
+    assert_eq!(run_one(&counter, *seed, None).finding, None);
 }
 
 #[test]
