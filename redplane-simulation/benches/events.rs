@@ -11,10 +11,9 @@ fn main() {
     divan::main();
 }
 
-#[divan::bench(args = ["counter", "nat"])]
+#[divan::bench(args = AppName::ALL.map(AppName::name))]
 fn events(bencher: Bencher<'_, '_>, app: &str) {
-    let app = if app == AppName::Nat.name() { AppName::Nat } else { AppName::Counter };
-    let setting = Setting { app: Some(app), ..Setting::default() };
+    let setting = Setting { app: AppName::by_name(app), ..Setting::default() };
     let run = |setting: &Setting| (0..SEEDS).map(|seed| run_one(setting, seed, None).events).sum::<u64>();
     bencher.counter(ItemsCount::new(run(&setting))).bench(|| run(divan::black_box(&setting)));
 }

@@ -4,7 +4,7 @@ use redplane_protocol::chain::Content;
 use redplane_protocol::{ChainMessage, Message, Record, RecordKey, Schema};
 
 use crate::event::Place;
-use crate::frame::{Datagram, PacketId};
+use crate::frame::{Datagram, PacketId, Segment, flag};
 
 /// What a frame is, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,10 +28,23 @@ pub fn describe(from: Place, to: Place, frame: &[u8], schema: &Schema) -> Descri
 }
 
 fn packet(frame: &[u8]) -> Option<Description> {
-    let (Datagram { src, dst, identification }, _) = Datagram::parse(frame)?;
     let name = PacketId::of(frame)?;
-    let text = format!("{name}: {}:{} to {}:{} shows {identification}", src.0, src.1, dst.0, dst.1);
+    let (src, dst, what) = match Segment::parse(frame) {
+        Some(Segment { src, dst, flags }) => (src, dst, names(flags)),
+        None => {
+            let (Datagram { src, dst, identification }, _) = Datagram::parse(frame)?;
+            (src, dst, format!("shows {identification}"))
+        }
+    };
+    let text = format!("{name}: {}:{} to {}:{} {what}", src.0, src.1, dst.0, dst.1);
     Some(Description { kind: "data".to_owned(), text })
+}
+
+/// TCP's flags, as one reads them.
+fn names(flags: u8) -> String {
+    let all = [(flag::SYN, "SYN"), (flag::FIN, "FIN"), (flag::RST, "RST"), (flag::ACK, "ACK")];
+    let set: Vec<_> = all.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect();
+    set.join("+")
 }
 
 fn message(payload: &[u8], schema: &Schema) -> Option<Description> {

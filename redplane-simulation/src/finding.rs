@@ -11,8 +11,10 @@ pub enum Check {
     Linearizable,
     /// The same, of what was written only.
     NoWriteLost,
-    /// A public endpoint belongs to one inside endpoint, and stays with it.
+    /// A public endpoint belongs to one inside endpoint, a connection to one backend, and stays with it.
     Mapping,
+    /// Nothing gets in that nobody asked for, and nothing is refused of a flow that is open.
+    Guarded,
     /// Every packet leaves, waits, or is dropped for a reason that is counted.
     Accounted,
     /// Once faults stop every request is answered and every key served.
@@ -31,6 +33,7 @@ impl Check {
             Check::Linearizable => "linearizable",
             Check::NoWriteLost => "no-write-lost",
             Check::Mapping => "mapping",
+            Check::Guarded => "guarded",
             Check::Accounted => "accounted",
             Check::Liveness => "liveness",
             Check::Durable => "durable",

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+pub mod automaton;
 pub mod capture;
 pub mod checker;
 pub mod defects;

@@ -54,9 +54,9 @@ struct Runs {
     /// What the network and the clocks are allowed to do.
     #[arg(long, value_enum, default_value_t = AssumptionsName::Kept)]
     assumptions: AssumptionsName,
-    /// Which app runs. Without it one seed in four runs the NAT.
-    #[arg(long, value_enum)]
-    app: Option<AppChoice>,
+    /// Which app runs: counter, nat, firewall, or load-balancer. Without it the seed says.
+    #[arg(long, value_parser = app)]
+    app: Option<AppName>,
     /// Run with this defect. Needs the feature `mutants`.
     #[arg(long, value_parser = mutant)]
     mutant: Option<Mutant>,
@@ -74,10 +74,9 @@ enum AssumptionsName {
     BitsFlipped,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum AppChoice {
-    Counter,
-    Nat,
+fn app(name: &str) -> Result<AppName, String> {
+    let names = AppName::ALL.map(AppName::name).join(", ");
+    AppName::by_name(name).ok_or_else(|| format!("no app has this name; there are {names}"))
 }
 
 fn mutant(name: &str) -> Result<Mutant, String> {
@@ -107,10 +106,7 @@ fn simulate(runs: &Runs) -> anyhow::Result<bool> {
             AssumptionsName::ClocksBroken => Assumptions::ClocksBroken,
             AssumptionsName::BitsFlipped => Assumptions::BitsFlipped,
         },
-        app: runs.app.map(|app| match app {
-            AppChoice::Counter => AppName::Counter,
-            AppChoice::Nat => AppName::Nat,
-        }),
+        app: runs.app,
         mutant: runs.mutant,
     };
     if runs.replay.is_asked() {
@@ -142,8 +138,8 @@ fn print_finding(runs: &Runs, outcome: &Outcome) {
     if let Some(name) = runs.assumptions.to_possible_value().filter(|name| name.get_name() != "kept") {
         options.push_str(&format!(" --assumptions {}", name.get_name()));
     }
-    if let Some(name) = runs.app.and_then(|app| app.to_possible_value()) {
-        options.push_str(&format!(" --app {}", name.get_name()));
+    if let Some(app) = runs.app {
+        options.push_str(&format!(" --app {}", app.name()));
     }
     if let Some(mutant) = runs.mutant {
         options.push_str(&format!(" --mutant {}", mutant.name()));
@@ -194,14 +190,14 @@ fn hunt(from: u64, seeds: u64, only: Option<Mutant>, jobs: usize) -> anyhow::Res
     let wanted: Vec<_> =
         Mutant::ALL.into_iter().filter(|mutant| only.is_none_or(|only| only == *mutant)).collect();
     let verdicts = defects::hunt_all(&wanted, from, seeds, jobs);
-    println!("{:32} {:>6}  {:8} check", "defect", "seeds", "app");
+    println!("{:32} {:>6}  {:13} check", "defect", "seeds", "app");
     for (mutant, verdict) in &verdicts {
         let (seeds, app, words) = match verdict {
             Verdict::Found { check, app, seeds } => (seeds.to_string(), app.name(), check.name()),
             Verdict::Survived(seeds) => (seeds.to_string(), "", "SURVIVED"),
             Verdict::NotApplicable(reason) => ("-".to_owned(), "", *reason),
         };
-        println!("{:32} {seeds:>6}  {app:8} {words}", mutant.name());
+        println!("{:32} {seeds:>6}  {app:13} {words}", mutant.name());
     }
     let found = verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Found { .. })).count();
     let survivors = verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Survived(_))).count();

@@ -8,15 +8,14 @@ use std::rc::Rc;
 
 use anyhow::Context as _;
 use clap::Args;
-use redplane_sdk::app::schema;
 use redplane_simulation::capture::Capture;
 use redplane_simulation::describe::describe;
 use redplane_simulation::event::Event;
 use redplane_simulation::history::Micros;
 use redplane_simulation::picture::Picture;
 use redplane_simulation::plan::NODES;
-use redplane_simulation::run::{AppName, Setting, run_one};
-use redplane_simulation::{Outcome, Plan, counter};
+use redplane_simulation::run::{Setting, run_one};
+use redplane_simulation::{Outcome, Plan};
 
 /// Microseconds that a picture shows, if not told otherwise: most of them before the failure.
 const WINDOW: Micros = 20_000;
@@ -48,10 +47,7 @@ impl Options {
 
     /// Runs a seed, and writes what was asked for.
     pub(crate) fn run(&self, setting: &Setting, seed: u64) -> anyhow::Result<Outcome> {
-        let schema = match setting.app_of(seed) {
-            AppName::Counter => schema::<counter::App>(),
-            AppName::Nat => schema::<apps::nat::App>(),
-        };
+        let schema = setting.app_of(seed).schema();
         let plan = Plan::new(seed, setting.assumptions);
         let failed_at = if self.svg.is_some() {
             run_one(setting, seed, None).finding.map_or(WINDOW, |finding| finding.at)

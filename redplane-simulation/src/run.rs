@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use redplane_protocol::Schema;
 use redplane_protocol::mutant::Mutant;
+use redplane_sdk::app::schema;
 
 use crate::event::Tap;
 use crate::finding::{Check, Finding};
@@ -13,14 +15,15 @@ use crate::history::Micros;
 use crate::outcome::{Outcome, Sometimes};
 use crate::plan::{Assumptions, Plan};
 use crate::simulation::{Mutation, Simulation};
-use crate::workload::{Count, Translate, Workload};
+use crate::workload::{Balance, Count, Guard, Translate, Workload};
 
 /// What runs, beside the seed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Setting {
     /// What is allowed to happen.
     pub assumptions: Assumptions,
-    /// The app; `None`: by the seed, one in four is the NAT.
+    /// The app; `None`: by the seed. Of eight seeds four are the counter's, two the NAT's, one each the firewall's and the
+    /// load balancer's.
     pub app: Option<AppName>,
     /// A defect.
     pub mutant: Option<Mutant>,
@@ -33,15 +36,41 @@ pub enum AppName {
     Counter,
     /// It has a pool.
     Nat,
+    /// Its packets pass by the phase of their flow.
+    Firewall,
+    /// Its configuration changes.
+    LoadBalancer,
 }
 
 impl AppName {
+    /// All of them.
+    pub const ALL: [AppName; 4] = [AppName::Counter, AppName::Nat, AppName::Firewall, AppName::LoadBalancer];
+
     /// Its name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             AppName::Counter => Count::NAME,
             AppName::Nat => Translate::NAME,
+            AppName::Firewall => <Guard>::NAME,
+            AppName::LoadBalancer => <Balance>::NAME,
+        }
+    }
+
+    /// The app of this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<AppName> {
+        AppName::ALL.into_iter().find(|app| app.name() == name)
+    }
+
+    /// What its switches and its store agree on.
+    #[must_use]
+    pub fn schema(self) -> Schema {
+        match self {
+            AppName::Counter => schema::<<Count as Workload>::App>(),
+            AppName::Nat => schema::<<Translate as Workload>::App>(),
+            AppName::Firewall => schema::<<Guard as Workload>::App>(),
+            AppName::LoadBalancer => schema::<<Balance as Workload>::App>(),
         }
     }
 }
@@ -50,7 +79,12 @@ impl Setting {
     /// Which app a seed runs.
     #[must_use]
     pub fn app_of(&self, seed: u64) -> AppName {
-        self.app.unwrap_or(if seed % 4 == 3 { AppName::Nat } else { AppName::Counter })
+        self.app.unwrap_or(match seed % 8 {
+            3 | 7 => AppName::Nat,
+            1 => AppName::Firewall,
+            5 => AppName::LoadBalancer,
+            _ => AppName::Counter,
+        })
     }
 }
 
@@ -62,6 +96,8 @@ pub fn run_one(setting: &Setting, seed: u64, tap: Option<Tap>) -> Outcome {
     let run = move || match setting.app_of(seed) {
         AppName::Counter => run_workload::<Count>(plan, mutation, tap),
         AppName::Nat => run_workload::<Translate>(plan, mutation, tap),
+        AppName::Firewall => run_workload::<Guard>(plan, mutation, tap),
+        AppName::LoadBalancer => run_workload::<Balance>(plan, mutation, tap),
     };
     let result = panic::catch_unwind(AssertUnwindSafe(|| with_mutant(setting.mutant, run)));
     result.unwrap_or_else(|payload| {

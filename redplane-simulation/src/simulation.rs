@@ -111,15 +111,16 @@ impl<W: Workload> Simulation<W> {
     /// The system of a plan, before anything happens.
     #[must_use]
     pub fn new(plan: Plan, mutant: Mutation) -> Self {
+        let workload = W::new(&plan);
         let mut simulation = Simulation {
             now: 0,
             random: Random::new(plan.seed),
             tasks: BinaryHeap::new(),
             tasks_made: 0,
             switches: (0..plan.switches).map(|at| SwitchUnit::new::<W>(&plan, at)).collect(),
-            store: StoreUnit::new::<W>(&plan),
+            store: StoreUnit::new(&plan, workload.factory()),
             fabric: Fabric::new(plan.switches),
-            workload: W::new(&plan),
+            workload,
             cuts: [[0; PLACES]; PLACES],
             links: [plan.host_link, plan.store_link, plan.chain_link],
             calm: false,
@@ -340,8 +341,10 @@ impl<W: Workload> Simulation<W> {
         if port != port::STORE {
             self.workload.entered(port, &frame, now);
         }
-        if let Some(text) = self.switches[at].process(port, &frame, now) {
-            self.found(Check::Accounted, text);
+        match (self.switches[at].process(port, &frame, now), PacketId::of(&frame)) {
+            (Err(text), _) => self.found(Check::Accounted, text),
+            (Ok(true), Some(packet)) => self.workload.dropped(packet, now),
+            (Ok(_), _) => {}
         }
         self.send_of_switch(at);
     }

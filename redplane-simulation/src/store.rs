@@ -5,14 +5,12 @@ use std::net::SocketAddrV4;
 use backend_store::{AppFactory, Delivery, EmbeddedStore, NodeClock, Role, StoreDestination, StoreSettings};
 use redplane_protocol::chain::Content;
 use redplane_protocol::{ChainMessage, NodeId, Serial, Time};
-use redplane_sdk::app;
 
 use crate::event::Place;
 use crate::frame::Datagram;
 use crate::history::Micros;
 use crate::plan::{NODES, Plan, SWITCHES_MAX};
 use crate::switch;
-use crate::workload::Workload;
 
 /// How long a node that came back may still be listed as what it was, beyond the time of detection.
 const LISTED: Micros = 1000;
@@ -31,7 +29,7 @@ pub(crate) struct StoreUnit {
 }
 
 impl StoreUnit {
-    pub(crate) fn new<W: Workload>(plan: &Plan) -> StoreUnit {
+    pub(crate) fn new(plan: &Plan, factory: AppFactory) -> StoreUnit {
         let settings = StoreSettings {
             nodes: NODES as u16,
             shards: plan.shards,
@@ -39,8 +37,6 @@ impl StoreUnit {
             detection: plan.detection,
             delivery: Delivery::Caller,
         };
-        let config = W::config(plan);
-        let factory: AppFactory = Box::new(move || app::creator::<W::App>(config.clone()));
         let mut store =
             EmbeddedStore::new(settings, vec![factory], Time::ZERO).expect("the settings are legal");
         for (node, clock) in plan.node_clocks.into_iter().enumerate() {

@@ -6,7 +6,7 @@ use redplane_protocol::{SwitchIdentity, Time};
 use redplane_sdk::App;
 use redplane_sdk::net::Clock;
 use redplane_sdk::packet::MacAddr;
-use redplane_sdk::pipeline::{Output, StorePath, Switch, SwitchConfig};
+use redplane_sdk::pipeline::{Output, Reason, StorePath, Switch, SwitchConfig};
 
 use crate::frame::PacketId;
 use crate::history::Micros;
@@ -82,15 +82,23 @@ impl<A: App> SwitchUnit<A> {
         self.deadline = Micros::MAX;
     }
 
-    /// Takes a frame. What is wrong with the accounts, in words: every packet must end in exactly one way.
-    pub(crate) fn process(&mut self, port: u16, frame: &[u8], now: Micros) -> Option<String> {
-        let before = self.ends();
+    /// Takes a frame, and says whether the handler dropped it. `Err` is what is wrong with the accounts, in words: every
+    /// packet must end in exactly one way.
+    pub(crate) fn process(&mut self, port: u16, frame: &[u8], now: Micros) -> Result<bool, String> {
+        let (before, dropped) = (self.ends(), self.dropped_by_handler());
         self.switch.process(port, frame, self.clock.ticks(Time(now)), &mut self.out);
         let ends = self.ends() - before;
         self.schedule(now);
         let carries = port != port::STORE || PacketId::of(frame).is_some();
         let right = if carries { ends == 1 } else { ends <= 1 };
-        (!right).then(|| format!("a packet at switch {} ended in {ends} ways", self.at + 1))
+        let dropped = self.dropped_by_handler() > dropped;
+        right
+            .then_some(dropped)
+            .ok_or_else(|| format!("a packet at switch {} ended in {ends} ways", self.at + 1))
+    }
+
+    fn dropped_by_handler(&self) -> u64 {
+        self.switch.statistics().drops().skip(Reason::ALL.len()).map(|(_, count)| count).sum()
     }
 
     /// Every packet that left, went to the store, or was dropped for a reason.

@@ -1,14 +1,23 @@
 //! What the hosts do, and what must be true of it.
 
+mod balance;
 mod count;
+mod guard;
+mod phase;
 mod translate;
 
+pub use balance::Balance;
 pub use count::Count;
+pub use guard::Guard;
 pub use translate::Translate;
 
+use std::net::Ipv4Addr;
+
+use backend_store::AppFactory;
 use redplane_sdk::App;
 use redplane_sdk::net::Random;
-use redplane_sdk::pipeline::Route;
+use redplane_sdk::packet::MacAddr;
+use redplane_sdk::pipeline::{NextHop, Route};
 
 use crate::finding::Finding;
 use crate::frame::PacketId;
@@ -23,6 +32,15 @@ pub mod port {
     pub const FAR: u16 = 1;
     /// The store.
     pub const STORE: u16 = 2;
+}
+
+/// Address and port of a host.
+type End = (Ipv4Addr, u16);
+
+/// The way to a prefix: by a port, to the host or router whose address ends with this number.
+fn route(prefix: Ipv4Addr, length: u8, port: u16, number: u8) -> Route {
+    let [source, destination] = [3, number].map(|last| MacAddr::new([2, 0, 0, 0, 1, last]));
+    Route { prefix, length, next_hop: NextHop { port, source, destination } }
 }
 
 /// A packet that a host sends.
@@ -47,8 +65,8 @@ pub trait Workload: Sized {
     fn new(plan: &Plan) -> Self;
     /// The app's tables.
     fn tables() -> <Self::App as App>::Tables;
-    /// The app's configuration.
-    fn config(plan: &Plan) -> <Self::App as App>::Config;
+    /// The app as the store runs it, with its configuration.
+    fn factory(&self) -> AppFactory;
     /// What `forward` goes by.
     fn routes() -> Vec<Route> {
         Vec::new()
@@ -66,9 +84,17 @@ pub trait Workload: Sized {
     /// When a packet left a switch.
     fn left(&mut self, port: u16, frame: &[u8], now: Micros);
 
-    /// The key that a packet is about, in the app's wire bytes.
+    /// When a handler dropped a packet.
+    fn dropped(&mut self, _packet: PacketId, _now: Micros) {}
+
+    /// The keys that packets are about, in the app's wire bytes.
     fn keys(&self) -> Vec<Vec<u8>>;
-    /// What the store must hold at least for a key, given the value that it holds: in words if it does not.
+    /// Whether a key was probed. An update that was lost within the chain, and that nobody was told of, is carried again
+    /// only with the next one about its key; so the copies are equal if there was one.
+    fn is_probed(&self, _key: &[u8]) -> bool {
+        true
+    }
+    /// What every copy must hold at least for a key, given the value that one holds: in words if it does not.
     fn durable(&self, key: &[u8], value: Option<&[u8]>) -> Option<String>;
     /// Probes that did not get out.
     fn unanswered(&self) -> Option<String>;

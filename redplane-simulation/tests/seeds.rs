@@ -30,7 +30,7 @@ fn flipped_bits_make_nothing_panic() {
 
 #[test]
 fn one_seed_is_one_run() {
-    for app in [AppName::Counter, AppName::Nat] {
+    for app in AppName::ALL {
         let setting = Setting { app: Some(app), ..Setting::default() };
         let runs: Vec<_> = (0..8).map(|seed| run_one(&setting, seed, None)).collect();
         let again: Vec<_> = (0..8).map(|seed| run_one(&setting, seed, None)).collect();

@@ -13,9 +13,13 @@ use redplane_simulation::history::Micros;
 use redplane_simulation::picture::Picture;
 use redplane_simulation::run::{AppName, Setting, run_one};
 
-/// Shows every event of a short seed.
+/// Shows every event of a short seed of the counter.
 fn watch(see: impl FnMut(Micros, &Event<'_>) + 'static) {
-    let setting = Setting { app: Some(AppName::Counter), ..Setting::default() };
+    watch_app(AppName::Counter, see);
+}
+
+fn watch_app(app: AppName, see: impl FnMut(Micros, &Event<'_>) + 'static) {
+    let setting = Setting { app: Some(app), ..Setting::default() };
     assert_eq!(run_one(&setting, 1, Some(Box::new(see))).finding, None);
 }
 
@@ -31,6 +35,25 @@ fn every_frame_that_arrives_is_described() {
     });
     for kind in ["data", "LEASE", "WRITE", "READ", "GRANT", "ACK", "update"] {
         assert!(kinds.borrow().contains_key(kind), "no {kind} among {:?}", kinds.borrow());
+    }
+}
+
+#[test]
+fn packets_of_every_app_are_described() {
+    for (app, words) in [
+        (AppName::Counter, "shows 1"),
+        (AppName::Nat, "203.0.113.1:4000"),
+        (AppName::Firewall, "SYN+ACK"),
+        (AppName::LoadBalancer, "10.0.0.1:8080 SYN"),
+    ] {
+        let seen = Rc::new(RefCell::new(String::new()));
+        let (said, schema) = (seen.clone(), app.schema());
+        watch_app(app, move |_, event| {
+            if let Event::Frame { from, to, loss: None, frame, .. } = *event {
+                *said.borrow_mut() += &describe(from, to, frame, &schema).text;
+            }
+        });
+        assert!(seen.borrow().contains(words), "no {words} in what {} says", app.name());
     }
 }
 

@@ -68,13 +68,15 @@ impl<W: Workload> Simulation<W> {
             let members = store.members(store.shard_of_key(&key));
             let copies: Vec<_> = members.iter().map(|node| store.record(*node, W::App::ID, &key)).collect();
             let Some(first) = copies.first() else { continue };
-            if let Some((at, _)) = copies.iter().enumerate().find(|(_, copy)| *copy != first) {
+            let different = copies.iter().enumerate().find(|(_, copy)| *copy != first);
+            if let Some((at, _)) = different.filter(|_| self.workload.is_probed(&key)) {
                 finding =
                     Some(format!("key {key:?}: {first:?} at the head, {:?} at {}", copies[at], members[at]));
             }
-            let value = first.map(|record| record.value.as_slice());
-            finding =
-                finding.or_else(|| Some(format!("key {key:?}: {}", self.workload.durable(&key, value)?)));
+            let values: BTreeSet<_> =
+                copies.iter().map(|copy| copy.map(|record| &record.value[..])).collect();
+            let wrong = || values.into_iter().find_map(|value| self.workload.durable(&key, value));
+            finding = finding.or_else(|| Some(format!("key {key:?}: {}", wrong()?)));
         }
         if let Some(text) = finding {
             self.found(Check::Durable, text);

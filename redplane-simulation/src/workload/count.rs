@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use redplane_sdk::App;
+use backend_store::AppFactory;
 use redplane_sdk::net::Random;
+use redplane_sdk::{App, app};
 
 use super::{Outgoing, Workload, port};
 use crate::app::counter;
@@ -99,7 +100,9 @@ impl Workload for Count {
         counter::Tables::default()
     }
 
-    fn config(_: &Plan) {}
+    fn factory(&self) -> AppFactory {
+        Box::new(|| app::creator::<counter::App>(()))
+    }
 
     fn packet(&mut self, random: &mut Random) -> Outgoing {
         let key = random.below(u64::from(self.keys)) as u32;

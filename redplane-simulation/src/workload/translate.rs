@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use apps::nat;
+use backend_store::AppFactory;
+use redplane_sdk::app;
 use redplane_sdk::net::Random;
-use redplane_sdk::packet::MacAddr;
-use redplane_sdk::pipeline::{NextHop, Route};
+use redplane_sdk::pipeline::Route;
 
-use super::{Outgoing, Workload, port};
+use super::{End, Outgoing, Workload, port, route};
 use crate::finding::{Check, Finding};
 use crate::frame::{Datagram, PacketId};
 use crate::history::Micros;
@@ -25,26 +26,24 @@ const FIRST_PORT: u16 = 4000;
 /// Inside endpoints a key of the plan stands for.
 const ENDPOINTS_PER_KEY: u32 = 2;
 
-type Endpoint = (Ipv4Addr, u16);
-
 /// The hosts, and which endpoint was seen to stand for which.
 pub struct Translate {
     endpoints: u32,
     writes_percent: u64,
     /// The inside endpoint that sent the packet, or the public one that it was sent to.
-    packets: Vec<Endpoint>,
-    public: BTreeMap<Endpoint, Endpoint>,
-    inside: BTreeMap<Endpoint, Endpoint>,
+    packets: Vec<End>,
+    public: BTreeMap<End, End>,
+    inside: BTreeMap<End, End>,
     probes: BTreeSet<PacketId>,
     finding: Option<Finding>,
 }
 
 impl Translate {
-    fn endpoint(number: u32) -> Endpoint {
+    fn endpoint(number: u32) -> End {
         (Ipv4Addr::from(u32::from(INSIDE) + 1 + number), 1000 + number as u16)
     }
 
-    fn make(&mut self, src: Endpoint, dst: Endpoint, known_by: Endpoint, port: u16) -> Outgoing {
+    fn make(&mut self, src: End, dst: End, known_by: End, port: u16) -> Outgoing {
         let packet = PacketId(self.packets.len() as u32);
         self.packets.push(known_by);
         let frame = Datagram { src, dst, identification: 0 }.to_frame(&packet.to_bytes());
@@ -56,12 +55,12 @@ impl Translate {
         self.make(endpoint, SERVER, endpoint, port::NEAR)
     }
 
-    fn inward(&mut self, public: Endpoint) -> Outgoing {
+    fn inward(&mut self, public: End) -> Outgoing {
         self.make(SERVER, public, public, port::FAR)
     }
 
     /// When one was seen to stand for the other: nobody else ever may.
-    fn see(&mut self, inside: Endpoint, public: Endpoint, now: Micros) {
+    fn see(&mut self, inside: End, public: End, now: Micros) {
         let other = *self.public.entry(inside).or_insert(public);
         let owner = *self.inside.entry(public).or_insert(inside);
         if (other, owner) != (public, inside) && self.finding.is_none() {
@@ -96,17 +95,14 @@ impl Workload for Translate {
         tables
     }
 
-    fn config(_: &Plan) -> nat::Pool {
-        nat::Pool { addresses: vec![PUBLIC], first_port: FIRST_PORT, last_port: FIRST_PORT + POOL - 1 }
+    fn factory(&self) -> AppFactory {
+        let pool =
+            nat::Pool { addresses: vec![PUBLIC], first_port: FIRST_PORT, last_port: FIRST_PORT + POOL - 1 };
+        Box::new(move || app::creator::<nat::App>(pool.clone()))
     }
 
     fn routes() -> Vec<Route> {
-        let mac = MacAddr::new([2, 0, 0, 0, 0, 3]);
-        let route = |prefix, length, port| {
-            let next_hop = NextHop { port, source: mac, destination: mac };
-            Route { prefix, length, next_hop }
-        };
-        vec![route(INSIDE, 8, port::NEAR), route(Ipv4Addr::UNSPECIFIED, 0, port::FAR)]
+        vec![route(INSIDE, 8, port::NEAR, 0), route(Ipv4Addr::UNSPECIFIED, 0, port::FAR, 0)]
     }
 
     fn packet(&mut self, random: &mut Random) -> Outgoing {
@@ -148,7 +144,7 @@ impl Workload for Translate {
 
     fn keys(&self) -> Vec<Vec<u8>> {
         let endpoints = self.public.iter().chain(&self.inside).map(|(key, _)| *key);
-        let bytes = |(addr, port): Endpoint| [&addr.octets()[..], &port.to_be_bytes(), &[17]].concat();
+        let bytes = |(addr, port): End| [&addr.octets()[..], &port.to_be_bytes(), &[17]].concat();
         endpoints.map(bytes).collect()
     }
 
