@@ -34,7 +34,6 @@ impl App for Small {
     const FINGERPRINT: u16 = nat::App::FINGERPRINT;
     const IR_HASH: u64 = nat::App::IR_HASH;
     const SLOTS: u32 = 4;
-    const IDLE: Duration = nat::App::IDLE;
     const REASONS: &'static [&'static str] = nat::App::REASONS;
 
     fn handle<'a>(
@@ -44,6 +43,10 @@ impl App for Small {
         ingress_port: u16,
     ) -> Handled {
         nat::App::handle(packet, state, tables, ingress_port)
+    }
+
+    fn idle(key: &nat::Endpoint, state: &nat::Binding) -> Duration {
+        nat::App::idle(key, state)
     }
 
     fn create(

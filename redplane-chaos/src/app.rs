@@ -1,5 +1,15 @@
 //! The app of the drill: every packet counts, and leaves with the count.
 
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use redplane_sdk::App as _;
+
+/// For how long the store keeps a count without traffic.
+pub(crate) fn idle() -> Duration {
+    tally::App::idle(&tally::Receiver { addr: Ipv4Addr::UNSPECIFIED }, &tally::Tally { packets: 0 })
+}
+
 /// Counts packets per receiver, for long: the count has 32 bits, and the switch room for all keys.
 #[redplane_sdk::app(id = 4)]
 pub mod tally {

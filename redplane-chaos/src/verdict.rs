@@ -3,11 +3,9 @@
 use std::net::Ipv4Addr;
 use std::thread;
 
-use redplane_sdk::App;
 use redplane_simulation::checker;
 use redplane_simulation::history::Micros;
 
-use crate::app::tally;
 use crate::load::address_of;
 use crate::log::{ByKey, Log};
 
@@ -66,7 +64,7 @@ pub fn judge(log: &Log, keys: u32, reads_from: Micros) -> Verdict {
 fn judge_range(log: &Log, by_key: &ByKey, keys: std::ops::Range<u32>, reads_from: Micros) -> Verdict {
     let mut verdict = Verdict::default();
     // Nobody deletes: the drill is shorter than the app's idle time.
-    let idle = tally::App::IDLE.as_micros() as Micros;
+    let idle = crate::app::idle().as_micros() as Micros;
     for key in keys {
         let packets = by_key.of(key);
         let mut tell = |text: String| {

@@ -109,7 +109,6 @@ impl<A: App> App for Interpreted<A> {
     const FINGERPRINT: u16 = A::FINGERPRINT;
     const IR_HASH: u64 = A::IR_HASH;
     const SLOTS: u32 = A::SLOTS;
-    const IDLE: Duration = A::IDLE;
     const REASONS: &'static [&'static str] = A::REASONS;
 
     fn handle<'a>(
@@ -134,6 +133,10 @@ impl<A: App> App for Interpreted<A> {
             values::set_headers(packet, &machine.headers);
             handled
         })
+    }
+
+    fn idle(key: &A::Key, state: &A::State) -> Duration {
+        A::idle(key, state)
     }
 
     fn create(

@@ -50,12 +50,13 @@
 //! impl ::redplane_sdk::App for App {
 //!     type Key = Endpoint; type State = Binding; type Tables = Tables; type Config = Pool;
 //!     const NAME: &'static str = "nat"; const ID: u16 = 1; const FINGERPRINT: u16 = 0x1234;
-//!     const IR_HASH: u64 = 0x1234; const SLOTS: u32 = 65_536; const IDLE: Duration = Duration::from_millis(300_000);
+//!     const IR_HASH: u64 = 0x1234; const SLOTS: u32 = 65_536;
 //!     const REASONS: &'static [&'static str] = &["not_ipv4", "fragment"];
 //!     fn handle<'a>(packet: &mut Packet, state: StateHandle<'a, Endpoint, Binding>, tables: &'a Tables,
 //!         ingress_port: u16) -> Handled {
 //!         translate(packet, &mut Context { binding: state, inside: &tables.inside, ingress_port })
 //!     }
+//!     fn idle(key: &Endpoint, state: &Binding) -> Duration { silence(key, state) } // or Duration::from_millis(300_000)
 //!     fn create(key: &Endpoint, records: &mut Creation<'_, Endpoint, Binding>, config: &Pool)
 //!         -> Result<Binding, Refusal> { bind(key, records, config) } // or Ok(Fixed::zero())
 //! }
@@ -98,8 +99,6 @@ pub trait App: Sized + 'static {
     const IR_HASH: u64;
     /// Slots in a switch; a power of two.
     const SLOTS: u32;
-    /// How long a record without a lease stays in the store, unless [`App::idle`] says otherwise.
-    const IDLE: Duration;
     /// Every reason that the handler drops for; each has its own counter.
     const REASONS: &'static [&'static str];
 
@@ -120,9 +119,7 @@ pub trait App: Sized + 'static {
     }
 
     /// How long a record of this value stays in the store without a lease. The store runs it.
-    fn idle(_key: &Self::Key, _state: &Self::State) -> Duration {
-        Self::IDLE
-    }
+    fn idle(key: &Self::Key, state: &Self::State) -> Duration;
 
     /// Makes the state of a new key. The store runs it.
     ///

@@ -28,7 +28,6 @@ macro_rules! broken {
             const FINGERPRINT: u16 = <$app as App>::FINGERPRINT;
             const IR_HASH: u64 = <$app as App>::IR_HASH;
             const SLOTS: u32 = <$app as App>::SLOTS;
-            const IDLE: Duration = <$app as App>::IDLE;
             const REASONS: &'static [&'static str] = <$app as App>::REASONS;
 
             fn handle<'a>(
@@ -40,6 +39,10 @@ macro_rules! broken {
                 let right = |packet: &mut Packet| <$app as App>::handle(packet, state, tables, ingress_port);
                 let mend: fn(&mut Packet, u16, Right<'_>) -> Handled = $break;
                 mend(packet, ingress_port, Box::new(right))
+            }
+
+            fn idle(key: &Self::Key, state: &Self::State) -> Duration {
+                <$app as App>::idle(key, state)
             }
 
             fn create(

@@ -70,7 +70,7 @@ pub(super) fn schema() -> serde_json::Value {
     json!({
         "app": tally::App::NAME, "id": tally::App::ID, "fingerprint": format!("{:#06x}", tally::App::FINGERPRINT),
         "program": format!("{:#018x}", tally::App::IR_HASH), "source": "redplane-chaos/src/app.rs",
-        "slots": tally::App::SLOTS, "idle_ms": tally::App::IDLE.as_millis() as u64, "on_create": null,
+        "slots": tally::App::SLOTS, "idle_ms": crate::app::idle().as_millis() as u64, "on_create": null,
         "wire": {
             "udp_port": 21_072, "version": 1, "key_offset": 30, "value_offset": 30 + key_len,
             "frame_offset": 30 + key_len + value_len,

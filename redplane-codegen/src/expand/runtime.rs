@@ -183,16 +183,23 @@ fn packet_parts(module: &Module, handler: &Ident) -> (TokenStream, TokenStream) 
     (call, own_headers)
 }
 
-/// What the store calls to know how long a record is kept, if it is not the same for all.
+/// What the store calls to know how long a record is kept.
 fn idle(module: &Module) -> TokenStream {
     let name = module.state.as_ref().and_then(|state| state.idle_by.as_ref()).filter(|_| module.idle_fits);
-    let Some(function) = name.and_then(|name| module.functions.get(&name.to_string())) else {
-        return TokenStream::new();
+    let body = match name.and_then(|name| module.functions.get(&name.to_string())) {
+        Some(function) => {
+            let name = &function.sig.ident;
+            quote!(#name(key, state))
+        }
+        None => {
+            let ms = module.state.as_ref().map_or(0, |state| state.idle_ms);
+            quote!(::core::time::Duration::from_millis(#ms))
+        }
     };
-    let name = &function.sig.ident;
     quote! {
+        #[allow(unused_variables, reason = "most apps keep all records for the same time")]
         fn idle(key: &Self::Key, state: &Self::State) -> ::core::time::Duration {
-            #name(key, state)
+            #body
         }
     }
 }
@@ -219,7 +226,7 @@ fn records_of(state: &syn::ItemStruct) -> (TokenStream, Ident) {
 fn constants(module: &Module, app: Option<&ir::App>) -> TokenStream {
     let name = module.name.to_string();
     let id = module.id.unwrap_or_default();
-    let (slots, idle) = module.state.as_ref().map_or((1, 0), |state| (state.slots, state.idle_ms));
+    let slots = module.state.as_ref().map_or(1, |state| state.slots);
     let (fingerprint, hash) = app.map_or((0, 0), |app| (crate::fingerprint(app), crate::hash(app)));
     let reasons = app.map(|app| app.reasons.clone()).unwrap_or_default();
     quote! {
@@ -228,7 +235,6 @@ fn constants(module: &Module, app: Option<&ir::App>) -> TokenStream {
         const FINGERPRINT: u16 = #fingerprint;
         const IR_HASH: u64 = #hash;
         const SLOTS: u32 = #slots;
-        const IDLE: ::core::time::Duration = ::core::time::Duration::from_millis(#idle);
         const REASONS: &'static [&'static str] = &[#(#reasons),*];
     }
 }

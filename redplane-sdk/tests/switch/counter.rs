@@ -45,7 +45,6 @@ impl App for Counter {
     const FINGERPRINT: u16 = 0x434f;
     const IR_HASH: u64 = 0;
     const SLOTS: u32 = 16;
-    const IDLE: Duration = Duration::from_secs(1);
     const REASONS: &'static [&'static str] = &["not_udp", "asked_to"];
 
     fn handle<'a>(
@@ -83,6 +82,10 @@ impl App for Counter {
             port::COUNT_AND_DROP => Verdict::Drop("asked_to"),
             _ => Verdict::Drop("nobody_declared_this"),
         })
+    }
+
+    fn idle(_: &Flow, _: &Count) -> Duration {
+        Duration::from_secs(1)
     }
 
     fn create(_: &Flow, _: &mut Creation<'_, Flow, Count>, (): &()) -> Result<Count, Refusal> {

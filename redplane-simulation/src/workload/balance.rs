@@ -43,8 +43,8 @@ fn backend(service: usize, number: u8) -> End {
     (Ipv4Addr::new(10, 0, service as u8, number), BACKEND_PORT)
 }
 
-fn end(end: End, protocol: u8) -> load_balancer::End {
-    load_balancer::End { addr: end.0, port: end.1, protocol }
+fn end(end: End, protocol: u8) -> load_balancer::Endpoint {
+    load_balancer::Endpoint { addr: end.0, port: end.1, protocol }
 }
 
 /// A connection, and who was seen to serve it.

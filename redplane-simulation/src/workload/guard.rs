@@ -224,8 +224,8 @@ where
         let mut tables = firewall::Tables::default();
         tables.inside.insert(port::NEAR, true).expect("there is room for one port");
         let (blocked, published) = (BLOCKED.to_string(), PUBLISHED.to_string());
-        tables.blocked.add(&[("outside", &blocked)], true).expect("there is room for one row");
-        tables.published.add(&[("inside_port", &published)], true).expect("there is room for one row");
+        tables.blocked.add(&[("dst", &blocked)], true).expect("there is room for one row");
+        tables.published.add(&[("dst_port", &published)], true).expect("there is room for one row");
         tables
     }
 
