@@ -102,13 +102,3 @@ fn a_project_has_the_sources_of_the_workspace() {
         }
     }
 }
-
-#[test]
-fn the_counter_is_that_of_the_readme() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let shown = readme.split("```rust\n").nth(1).unwrap().split("```").next().unwrap();
-    let counter = include_str!("../templates/counter/app.rs");
-    let lines = counter.lines().filter(|line| !line.trim().starts_with("// ANCHOR"));
-    let counter: String = lines.flat_map(|line| [line, "\n"]).collect();
-    assert!(counter.contains(shown), "README.md shows another counter than templates/counter/app.rs");
-}
