@@ -34,12 +34,24 @@ const COMMANDS: &[(&str, &str, &str)] = &[
     // With other numbers, which are CI's.
     ("cargo xtask simulate --seeds 1000", ".ci/run", "step cargo xtask simulate --seeds 2000"),
     // The demo with these options, with fewer connections.
-    ("cargo run --release -- --seed 7 --loss 0.001", "apps/tests/demo.rs", "fn lossy_links_only_slow_it_down"),
+    (
+        "cargo run --release -- --seed 7 --loss 0.001",
+        "apps/tests/demo.rs",
+        "fn lossy_links_only_slow_it_down",
+    ),
     ("cargo run --release -- --capture run.pcap", "apps/tests/demo.rs", "fn the_seed_decides_everything"),
     // The same dissector, by Wireshark's own tshark.
-    ("wireshark -X lua_script:p4-out/nat/redplane_nat.lua run.pcap", "apps/tests/dissector.rs", "tshark_reads_every"),
+    (
+        "wireshark -X lua_script:p4-out/nat/redplane_nat.lua run.pcap",
+        "apps/tests/dissector.rs",
+        "tshark_reads_every",
+    ),
     // In the order in which the page of the guide has them.
-    ("cargo install --locked --path cargo-redplane", "guide/src/getting-started.md", "$ cargo install --locked"),
+    (
+        "cargo install --locked --path cargo-redplane",
+        "guide/src/getting-started.md",
+        "$ cargo install --locked",
+    ),
     ("cargo redplane new my-counter", "guide/src/getting-started.md", "$ cargo redplane new my-counter"),
     // The release build is what the drills begin with; the tests run the same program.
     ("cargo build --release -p backend-store", ".ci/run", "step cargo xtask chaos"),
@@ -124,7 +136,9 @@ fn is_compiled(text: &str) -> bool {
         return read(source).contains(what);
     }
     let wanted = bare(text);
-    COMPILED.iter().any(|folder| sources(&root().join(folder)).iter().any(|source| bare(source).contains(&wanted)))
+    COMPILED
+        .iter()
+        .any(|folder| sources(&root().join(folder)).iter().any(|source| bare(source).contains(&wanted)))
 }
 
 /// Lines without their indentation, which a block need not have, and without anchors.
@@ -164,7 +178,9 @@ fn findings(block: &Block) -> Vec<String> {
     }
     match block.kind.as_str() {
         "rust" | "rust,ignore" if is_compiled(&block.text) => Vec::new(),
-        "rust" | "rust,ignore" => vec!["stands in no source that is compiled; include it from one".to_owned()],
+        "rust" | "rust,ignore" => {
+            vec!["stands in no source that is compiled; include it from one".to_owned()]
+        }
         "console" => {
             let line = |line: &str| match line.strip_prefix("$ ") {
                 Some(command) if is_run(command) => None,
