@@ -495,18 +495,25 @@ fn keys_of(text: &str) -> Vec<String> {
     list.flat_map(|list| list.split(", ").map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
-/// Section and key of each row of the guide's table: `[[node]]`, `id`. A section stands where it begins.
-fn keys_of_the_guide() -> BTreeSet<(String, String)> {
+/// The rows of the guide's table, each as its cells.
+fn rows_of_the_guide() -> Vec<Vec<String>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guide/src/store.md");
     let page = std::fs::read_to_string(path).expect("the guide has the page");
     let (_, rest) = page.split_once("\n## Configuration\n").expect("it has the section");
     let table =
         rest.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    table
+        .skip(2)
+        .map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect())
+        .collect()
+}
+
+/// Section and key of each row of the guide's table: `[[node]]`, `id`. A section stands where it begins.
+fn keys_of_the_guide() -> BTreeSet<(String, String)> {
     let mut section = String::new();
     let mut keys = BTreeSet::new();
-    for row in table.skip(2) {
-        let cell = row.split('|').nth(1).unwrap_or_default().trim();
-        for part in cell.split(", ") {
+    for row in rows_of_the_guide() {
+        for part in row[0].split(", ") {
             let words: Vec<&str> = part.split(' ').map(|word| word.trim_matches('`')).collect();
             if let [name, _] = words[..] {
                 name.clone_into(&mut section);
@@ -515,6 +522,27 @@ fn keys_of_the_guide() -> BTreeSet<(String, String)> {
         }
     }
     keys
+}
+
+#[test]
+fn the_guide_has_the_bounds_of_every_number() {
+    let mut checked = 0;
+    for row in rows_of_the_guide() {
+        let words: Vec<&str> = row[3].split([' ', ';']).collect();
+        let [least, "to", most, ..] = words[..] else { continue };
+        for key in row[0].split(['`', ',', ' ']).filter(|key| !key.is_empty()) {
+            let Some((before, rest)) = GOOD.split_once(&format!("{key} = ")) else { continue };
+            let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            if number.is_empty() {
+                continue;
+            }
+            let text = format!("{before}{key} = 9999999999{}", &rest[number.len()..]);
+            let said = parse(&text).err().map(|error| error.render(false)).unwrap_or_default();
+            assert!(said.contains(&format!("`{key}` is 9999999999, not {least} to {most}")), "{key}: {said}");
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 9, "numbers of the good file");
 }
 
 #[test]
