@@ -123,7 +123,7 @@ fn getting_started() {
 }
 
 #[test]
-fn a_counter_of_your_own() {
+fn your_first_counter() {
     follow("tutorial-counter.md", get_a_quota);
 }
 

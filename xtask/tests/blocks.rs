@@ -20,7 +20,7 @@ const WHOLE: &[(&str, &str, &str, &str)] = &[
     ("diagnostics.md", "rust,ignore", "xtask/src/guide/diagnostics.rs", "page"),
     ("diagnostics.md", "text", "xtask/src/guide/diagnostics.rs", "page"),
     ("getting-started.md", "console", "cargo-redplane/tests/guide.rs", "getting_started"),
-    ("tutorial-counter.md", "console", "cargo-redplane/tests/guide.rs", "a_counter_of_your_own"),
+    ("tutorial-counter.md", "console", "cargo-redplane/tests/guide.rs", "your_first_counter"),
     ("tutorial-nat.md", "console", "cargo-redplane/tests/guide.rs", "a_nat_from_scratch"),
     ("store.md", "console", "backend-store/tests/command_line.rs", "the_guide_shows_what_happens"),
     ("store.md", "sh", "backend-store/tests/command_line.rs", "the_guide_starts_a_cluster"),
@@ -104,6 +104,8 @@ fn blocks_of(page: &str, text: &str) -> Vec<Block> {
     let mut found = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((index, line)) = lines.next() {
+        // The other fence of Markdown would hide a block from here.
+        assert!(!line.trim_start().starts_with("~~~"), "{page}:{}: write ``` for ~~~", index + 1);
         let Some(kind) = line.trim_start().strip_prefix("```") else { continue };
         let inside = lines.by_ref().map(|(_, line)| line).take_while(|line| line.trim() != "```");
         let text: String = inside.flat_map(|line| [line, "\n"]).collect();
