@@ -60,7 +60,7 @@ impl Reader {
             ["cd", ".."] => self.here = self.start.clone(),
             ["cd", name] => self.here.push(name),
             ["cargo", "redplane", arguments @ ..] => {
-                self.compare(command, output, &redplane(&self.here, arguments))
+                self.compare(command, output, &redplane(&self.here, arguments));
             }
             ["cargo", what @ ("test" | "run")] if self.here != root() => {
                 self.compare(command, output, &run(&self.here, &[what]));
@@ -73,7 +73,7 @@ impl Reader {
     }
 
     fn compare(&self, command: &str, shown: &[String], output: &std::process::Output) {
-        // Before what a program prints comes what cargo says of its build.
+        // Tests build at once, and cargo says when it waits for another build.
         let printed = String::from_utf8([&output.stdout[..], &output.stderr].concat()).unwrap();
         let lines: Vec<&str> = printed.lines().filter(|line| !line.trim().starts_with("Blocking")).collect();
         assert!(output.status.success(), "`{command}` in {} fails:\n{printed}", self.here.display());

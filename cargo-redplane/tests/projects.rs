@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use super::commands::{printed, root};
+use super::commands::printed;
 
 const TEMPLATES: [&str; 4] = ["counter", "nat", "firewall", "load_balancer"];
 

@@ -121,7 +121,7 @@ fn description(program: &str, control: &str) -> anyhow::Result<String> {
     let mut end = at;
     if !lines[at - 1].starts_with("///") {
         let names_it = |line: &&str| is_doc(line) && line.split([' ', ',', '.']).any(|word| word == control);
-        let named = lines.iter().position(|line| names_it(&line));
+        let named = lines.iter().position(names_it);
         end = named.with_context(|| format!("nothing says what {control} does"))?;
         end += lines[end..].iter().take_while(|line| is_doc(line)).count();
     }
