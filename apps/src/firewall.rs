@@ -7,21 +7,6 @@
 pub mod firewall {
     use redplane_sdk::prelude::*;
 
-    /// A flow, whichever way its packets go.
-    #[key]
-    pub struct Flow {
-        /// The end inside.
-        pub inside: Ipv4Addr,
-        /// Its TCP or UDP port, or the ICMP identifier.
-        pub inside_port: u16,
-        /// The end outside.
-        pub outside: Ipv4Addr,
-        /// Its TCP or UDP port, or the ICMP identifier.
-        pub outside_port: u16,
-        /// IP protocol.
-        pub protocol: u8,
-    }
-
     /// How far a flow is.
     #[repr(u8)]
     pub enum Phase {
@@ -43,8 +28,8 @@ pub mod firewall {
         Reset,
     }
 
-    /// What is known of a flow.
-    #[state(key = Flow, slots = 65_536, idle = "300s")]
+    /// What is known of a flow. Its key has the inside as source, whichever way the packet goes.
+    #[state(key = FiveTuple, slots = 65_536, idle = silence)]
     pub struct Track {
         /// How far it is.
         pub phase: Phase,
@@ -54,42 +39,26 @@ pub mod firewall {
     #[table(size = 64)]
     pub type Inside = Exact<u16, bool>;
 
-    /// Flows that nobody inside may open.
+    /// What nobody inside may open.
     #[table(size = 256)]
-    pub type Blocked = Ternary<Flow, bool>;
+    pub type Blocked = Ternary<FiveTuple, bool>;
 
-    /// Flows that anybody outside may open.
+    /// What anybody outside may open.
     #[table(size = 256)]
-    pub type Published = Ternary<Flow, bool>;
-
-    const ECHO_REPLY: u8 = 0;
-    const ECHO_REQUEST: u8 = 8;
-
-    /// The flow of a packet that goes outward or inward.
-    #[inline]
-    fn flow_of(ip: &Ipv4, ports: &Option<Ports>, echo: &Option<Icmp>, outward: bool) -> Flow {
-        let mut inside_port = 0u16;
-        let mut outside_port = 0u16;
-        if let Some(ports) = ports {
-            inside_port = if outward { ports.src } else { ports.dst };
-            outside_port = if outward { ports.dst } else { ports.src };
-        } else if let Some(echo) = echo {
-            inside_port = echo.identifier;
-        }
-        let inside = if outward { ip.src } else { ip.dst };
-        let outside = if outward { ip.dst } else { ip.src };
-        Flow { inside, inside_port, outside, outside_port, protocol: ip.protocol }
-    }
+    pub type Published = Ternary<FiveTuple, bool>;
 
     /// Follows the flow of each packet, and lets pass what belongs to one.
     #[handler]
     pub fn guard(pkt: &mut Packet, cx: &mut Context) -> Handled {
-        let Some(ip) = &pkt.ipv4 else { return cx.drop("not_ipv4") };
+        let Some(_) = &pkt.ipv4 else { return cx.drop("not_ipv4") };
+        if !has_conversation(pkt) {
+            return cx.drop("not_followed"); // another protocol, a later fragment, or IPv4 options
+        }
         let outward = cx.inside.lookup(cx.ingress_port);
-        // An ICMP error quotes a packet that went the other way.
-        if let Some(quote) = &pkt.inner_ipv4 {
-            let about = flow_of(quote, &pkt.inner_ports, &pkt.inner_icmp, !outward);
-            let Some(_) = cx.track.find(about)? else { return cx.drop("unsolicited") };
+        let tuple = five_tuple(pkt);
+        let flow = if outward { tuple } else { reversed(tuple) };
+        if is_error(pkt) {
+            let Some(_) = cx.track.find(flow)? else { return cx.drop("unsolicited") };
             return cx.forward();
         }
         // UDP asks and answers with every packet.
@@ -100,16 +69,10 @@ pub mod firewall {
             fin = tcp.fin;
             rst = tcp.rst;
         } else if let Some(echo) = &pkt.icmp {
-            asks = echo.kind == ECHO_REQUEST;
-            answers = echo.kind == ECHO_REPLY;
-            if !asks && !answers {
-                return cx.drop("icmp_kind");
-            }
-        } else if pkt.udp.is_none() {
-            return cx.drop("not_followed"); // another protocol, a later fragment, or IPv4 options
+            asks = echo.kind == 8;
+            answers = echo.kind == 0;
         }
-        let flow = flow_of(ip, &pkt.ports, &pkt.icmp, outward);
-        let opens = asks && if outward { !cx.blocked.lookup(flow) } else { cx.published.lookup(flow) };
+        let opens = asks && if outward { !cx.blocked.lookup(tuple) } else { cx.published.lookup(tuple) };
         if asks && !answers && !opens {
             return cx.drop("unsolicited");
         }
@@ -142,10 +105,14 @@ pub mod firewall {
         cx.forward()
     }
 
-    /// A new flow, kept for as long as its protocol may be silent.
-    #[on_create]
-    pub fn begin(key: &Flow, records: &mut Creation<Flow, Track>) -> Result<Track, Refusal> {
-        records.keep_for(idle_of(key.protocol));
-        Ok(Track { phase: Phase::New })
+    /// For how long a flow is kept that nobody has: one that is over as long as its last packets may be under way
+    /// (RFC 9293, section 3.4.2: quiet time; here short, as a SYN opens it anew), one that is not open yet, or not any more
+    /// in one direction, for four minutes (RFC 5382 REQ-5).
+    pub fn silence(flow: &FiveTuple, track: &Track) -> Duration {
+        match track.phase {
+            Phase::Closed | Phase::Reset => Duration::from_secs(10),
+            Phase::Open => idle_of(flow.protocol),
+            _ => idle_of(flow.protocol).min(Duration::from_secs(240)),
+        }
     }
 }

@@ -9,23 +9,8 @@ pub mod load_balancer {
 
     use redplane_sdk::prelude::*;
 
-    /// A connection to a virtual service.
-    #[key]
-    pub struct Connection {
-        /// Who opened it.
-        pub client: Ipv4Addr,
-        /// Port of the client.
-        pub client_port: u16,
-        /// Address of the service.
-        pub service: Ipv4Addr,
-        /// Port of the service.
-        pub service_port: u16,
-        /// IP protocol.
-        pub protocol: u8,
-    }
-
-    /// The backend that serves a connection.
-    #[state(key = Connection, slots = 65_536, idle = "300s")]
+    /// The backend that serves a connection. Its key is what the client sends to the service.
+    #[state(key = FiveTuple, slots = 65_536, idle = silence)]
     pub struct Serving {
         /// Its address.
         pub addr: Ipv4Addr,
@@ -35,24 +20,14 @@ pub mod load_balancer {
         pub direct: bool,
     }
 
-    /// Where something listens.
-    pub struct End {
-        /// Its address.
-        pub addr: Ipv4Addr,
-        /// Its port.
-        pub port: u16,
-        /// IP protocol.
-        pub protocol: u8,
-    }
-
     /// The virtual services.
     #[table(size = 1024)]
-    pub type Services = Exact<End, bool>;
+    pub type Services = Exact<Endpoint, bool>;
 
     /// The service that a backend answers for, by the backend; of those that take packets translated. A backend stays here
     /// for as long as it has connections.
     #[table(size = 4096)]
-    pub type Fronts = Exact<End, End>;
+    pub type Fronts = Exact<Endpoint, Endpoint>;
 
     /// The services with their backends.
     #[config]
@@ -90,38 +65,17 @@ pub mod load_balancer {
     /// Sends what clients send to the backend, and what it answers back in the name of the service.
     #[handler]
     pub fn balance(pkt: &mut Packet, cx: &mut Context) -> Handled {
-        let Some(ip) = &mut pkt.ipv4 else { return cx.drop("not_ipv4") };
-        if let Some(quote) = &mut pkt.inner_ipv4
-            && let Some(ports) = &mut pkt.inner_ports
-        {
-            // The service is said to have sent what is quoted.
-            let (client, client_port) = (quote.dst, ports.dst);
-            let (service, service_port) = (quote.src, ports.src);
-            let about = Connection { client, client_port, service, service_port, protocol: quote.protocol };
-            let Some(serving) = cx.serving.find(about)? else { return cx.forward() };
-            if serving.direct {
-                return cx.via(serving.addr);
-            }
-            ip.dst = serving.addr;
-            quote.src = serving.addr;
-            ports.src = serving.port;
-            return cx.forward();
-        }
-        let Some(ports) = &mut pkt.ports else { return cx.forward() };
-        let protocol = ip.protocol;
-        let front = cx.fronts.lookup(End { addr: ip.src, port: ports.src, protocol });
+        let Some(_) = &pkt.ipv4 else { return cx.drop("not_ipv4") };
+        let connection = five_tuple(pkt);
+        let front = cx.fronts.lookup(source_of(connection));
         if front.port != 0 {
-            ip.src = front.addr;
-            ports.src = front.port;
+            set_source(pkt, front.addr, front.port);
             return cx.forward();
         }
-        let (client, client_port, service, service_port) = (ip.src, ports.src, ip.dst, ports.dst);
-        if !cx.services.lookup(End { addr: service, port: service_port, protocol }) {
+        if !cx.services.lookup(destination_of(connection)) {
             return cx.forward();
         }
-        let opens = if let Some(tcp) = &pkt.tcp { tcp.syn && !tcp.ack } else { true };
-        let connection = Connection { client, client_port, service, service_port, protocol };
-        let serving = if opens {
+        let serving = if may_open(pkt) {
             cx.serving.lease(connection)?
         } else {
             let Some(serving) = cx.serving.find(connection)? else { return cx.drop("no_connection") };
@@ -130,8 +84,7 @@ pub mod load_balancer {
         if serving.direct {
             return cx.via(serving.addr);
         }
-        ip.dst = serving.addr;
-        ports.dst = serving.port;
+        set_destination(pkt, serving.addr, serving.port);
         cx.forward()
     }
 
@@ -139,11 +92,11 @@ pub mod load_balancer {
     /// a change of the set changes the choice of as few new connections as there can be.
     #[on_create]
     pub fn choose(
-        key: &Connection,
-        records: &mut Creation<Connection, Serving>,
+        key: &FiveTuple,
+        _: &mut Creation<FiveTuple, Serving>,
         pools: &Pools,
     ) -> Result<Serving, Refusal> {
-        let asked = (key.service, key.service_port, key.protocol);
+        let asked = (key.dst, key.dst_port, key.protocol);
         let service = pools.services.iter().find(|known| (known.addr, known.port, known.protocol) == asked);
         let service = service.ok_or(Refusal("no_service"))?;
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
@@ -151,7 +104,10 @@ pub mod load_balancer {
         let highest = |backend: &&Backend| (0..backend.weight).map(|turn| draw(backend, turn)).max();
         let able = service.backends.iter().filter(|backend| backend.weight > 0);
         let chosen = able.max_by_key(highest).ok_or(Refusal("no_backend"))?;
-        records.keep_for(idle_of(key.protocol));
         Ok(Serving { addr: chosen.addr, port: chosen.port, direct: service.direct })
+    }
+    /// For how long the backend of a connection that says nothing is remembered.
+    pub fn silence(connection: &FiveTuple, _: &Serving) -> Duration {
+        idle_of(connection.protocol)
     }
 }

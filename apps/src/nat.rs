@@ -7,19 +7,8 @@ pub mod nat {
     use redplane_sdk::prelude::*;
 
     // ANCHOR: records
-    /// One end of a connection, as one side of the NAT sees it.
-    #[key]
-    pub struct Endpoint {
-        /// Its address.
-        pub addr: Ipv4Addr,
-        /// TCP or UDP port, or ICMP identifier.
-        pub port: u16,
-        /// IP protocol: each has its own ports.
-        pub protocol: u8,
-    }
-
     /// The end that stands in for it on the other side.
-    #[state(key = Endpoint, slots = 65_536, idle = "300s")]
+    #[state(key = Endpoint, slots = 65_536, idle = silence)]
     pub struct Binding {
         /// Its address.
         pub addr: Ipv4Addr,
@@ -54,44 +43,10 @@ pub mod nat {
     /// Ports of one address that are tried for a new inside end: what one packet may cost the store when it is full.
     const SEARCH_MAX: usize = 2048;
 
-    const ECHO_REPLY: u8 = 0;
-    const ECHO_REQUEST: u8 = 8;
-
-    // ANCHOR: ends
-    /// One end of a packet.
-    #[inline]
-    fn end_of(ip: &Ipv4, ports: &Option<Ports>, echo: &Option<Icmp>, source: bool) -> Endpoint {
-        let mut port = 0u16;
-        if let Some(ports) = ports {
-            port = if source { ports.src } else { ports.dst };
-        } else if let Some(echo) = echo {
-            port = echo.identifier;
-        }
-        Endpoint { addr: if source { ip.src } else { ip.dst }, port, protocol: ip.protocol }
-    }
-
-    /// Puts another end into a packet.
-    #[inline]
-    fn rewrite(
-        ip: &mut Ipv4,
-        ports: &mut Option<Ports>,
-        echo: &mut Option<Icmp>,
-        source: bool,
-        to: &Binding,
-    ) {
-        if let Some(ports) = ports {
-            if source { ports.src = to.port } else { ports.dst = to.port }
-        } else if let Some(echo) = echo {
-            echo.identifier = to.port;
-        }
-        if source { ip.src = to.addr } else { ip.dst = to.addr }
-    }
-    // ANCHOR_END: ends
-
     /// Translates the source of what leaves and the destination of what comes in.
     #[handler]
     pub fn translate(pkt: &mut Packet, cx: &mut Context) -> Handled {
-        let Some(ip) = &mut pkt.ipv4 else { return cx.drop("not_ipv4") };
+        let Some(ip) = &pkt.ipv4 else { return cx.drop("not_ipv4") };
         if ip.more_fragments || ip.fragment_offset != u13::new(0) {
             return cx.drop("fragment");
         }
@@ -102,26 +57,16 @@ pub mod nat {
             return cx.drop("not_ours");
         }
         // ANCHOR_END: lookups
-        if let Some(echo) = &pkt.icmp {
-            if pkt.inner_ipv4.is_none() && echo.kind != ECHO_REQUEST && echo.kind != ECHO_REPLY {
-                return cx.drop("icmp_kind");
-            }
-        } else if pkt.ports.is_none() {
+        if !has_conversation(pkt) {
             return cx.drop("not_translatable"); // another protocol, or IPv4 options, behind which no port is seen
         }
-        if pkt.inner_ipv4.is_some() && pkt.inner_ports.is_none() && pkt.inner_icmp.is_none() {
-            return cx.drop("icmp_quote");
-        }
         // ANCHOR: key
-        // An ICMP error quotes a packet of ours: translate the quote, and the error with it (RFC 5508 REQ-3 to 5).
-        let end = if let Some(quote) = &pkt.inner_ipv4 {
-            end_of(quote, &pkt.inner_ports, &pkt.inner_icmp, !from_inside)
-        } else {
-            end_of(ip, &pkt.ports, &pkt.icmp, from_inside)
-        };
+        // An ICMP error is of the conversation that it quotes a packet of, and is translated with it (RFC 5508 REQ-3 to 5).
+        let tuple = five_tuple(pkt);
+        let end = if from_inside { source_of(tuple) } else { destination_of(tuple) };
         // ANCHOR_END: key
         // ANCHOR: lease
-        let other = if from_inside && pkt.inner_ipv4.is_none() {
+        let other = if from_inside && !is_error(pkt) {
             cx.binding.lease(end)?
         } else {
             let Some(other) = cx.binding.find(end)? else { return cx.drop("unsolicited") };
@@ -129,15 +74,10 @@ pub mod nat {
         };
         // ANCHOR_END: lease
         // ANCHOR: rewrite
-        if let Some(quote) = &mut pkt.inner_ipv4 {
-            rewrite(quote, &mut pkt.inner_ports, &mut pkt.inner_icmp, !from_inside, &other);
-            if from_inside {
-                ip.src = other.addr;
-            } else {
-                ip.dst = other.addr;
-            }
+        if from_inside {
+            set_source(pkt, other.addr, other.port);
         } else {
-            rewrite(ip, &mut pkt.ports, &mut pkt.icmp, from_inside, &other);
+            set_destination(pkt, other.addr, other.port);
         }
         // Hairpin (RFC 4787 REQ-9): a second pass translates the destination.
         if from_inside && to_public { cx.recirculate() } else { cx.forward() }
@@ -169,8 +109,14 @@ pub mod nat {
         let mut ends = (0..pool.addresses.len()).flat_map(of_address);
         let public = ends.find(|end| records.is_free(end)).ok_or(Refusal("pool_exhausted"))?;
         records.companion(public, Binding { addr: key.addr, port: key.port });
-        records.keep_for(idle_of(key.protocol));
         Ok(Binding { addr: public.addr, port: public.port })
     }
     // ANCHOR_END: on_create
+
+    // ANCHOR: idle
+    /// For how long a binding that nobody uses is kept.
+    pub fn silence(end: &Endpoint, _: &Binding) -> Duration {
+        idle_of(end.protocol)
+    }
+    // ANCHOR_END: idle
 }

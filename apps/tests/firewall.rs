@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use apps::demo::place::{self, INSIDE, OUTSIDE, Place};
-use apps::firewall::{App, Flow, Phase, Tables, Track};
+use apps::firewall::{App, FiveTuple, Phase, Tables, Track};
 use etherparse::{IcmpEchoHeader, Icmpv4Type};
 use redplane_sdk::protocol::Fixed;
 use redplane_sdk::{App as _, app};
@@ -22,14 +22,8 @@ struct Firewall(Place<App>);
 fn firewall() -> Firewall {
     let mut tables = Tables::default();
     tables.inside.insert(INSIDE, true).unwrap();
-    tables
-        .blocked
-        .add(&[("outside", "203.0.113.0/24"), ("outside_port", "25"), ("protocol", "6")], true)
-        .unwrap();
-    tables
-        .published
-        .add(&[("inside", "10.0.0.80"), ("inside_port", "443"), ("protocol", "6")], true)
-        .unwrap();
+    tables.blocked.add(&[("dst", "203.0.113.0/24"), ("dst_port", "25"), ("protocol", "6")], true).unwrap();
+    tables.published.add(&[("dst", "10.0.0.80"), ("dst_port", "443"), ("protocol", "6")], true).unwrap();
     let routes = place::routes(&[(Ipv4Addr::new(10, 0, 0, 0), 8)]);
     Firewall(Place::new(2, tables, routes, Box::new(|| app::creator::<App>(()))).unwrap())
 }
@@ -61,14 +55,14 @@ impl Firewall {
 
     /// What the store knows.
     fn phase(&self, inside: End, outside: End) -> Option<Phase> {
-        let flow = Flow {
-            inside: inside.0,
-            inside_port: inside.1,
-            outside: outside.0,
-            outside_port: outside.1,
+        let flow = FiveTuple {
+            src: inside.0,
+            src_port: inside.1,
+            dst: outside.0,
+            dst_port: outside.1,
             protocol: TCP,
         };
-        let mut key = [0; Flow::LEN];
+        let mut key = [0; FiveTuple::LEN];
         flow.encode(&mut key);
         let store = self.0.store();
         Some(Track::decode(&store.record(store.head(0)?, App::ID, &key)?.value).phase)
@@ -175,7 +169,7 @@ fn udp_and_echo_have_flows_too() {
     wall.stays_out(&ping(X.0, A.0, 5), "unsolicited");
     let timestamp =
         icmp(A.0, X.0, Icmpv4Type::Unknown { type_u8: 13, code_u8: 0, bytes5to8: [0; 4] }, &[0; 12]);
-    wall.stays_out(&timestamp, "icmp_kind");
+    wall.stays_out(&timestamp, "not_followed");
 }
 
 #[test]

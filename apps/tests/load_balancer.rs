@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, RwLock};
 
 use apps::demo::place::{self, INSIDE, OUTSIDE, Place};
-use apps::load_balancer::{App, Backend, Connection, End, Pools, Service, Serving, Tables};
+use apps::load_balancer::{App, Backend, Endpoint, FiveTuple, Pools, Service, Serving, Tables};
 use redplane_sdk::app;
 use redplane_sdk::packet::Packet;
 use redplane_sdk::pipeline::Route;
@@ -43,7 +43,7 @@ struct Balancer {
 
 /// The web is served translated, names directly.
 fn balancer() -> Balancer {
-    let end = |(addr, port), protocol| End { addr, port, protocol };
+    let end = |(addr, port), protocol| Endpoint { addr, port, protocol };
     let mut tables = Tables::default();
     tables.services.insert(end(WEB, TCP), true).unwrap();
     tables.services.insert(end(DNS, UDP), true).unwrap();
@@ -166,14 +166,14 @@ impl Records for Nothing {
 fn choices(backends: Vec<Backend>, count: u32) -> (BTreeMap<u8, u32>, Vec<u8>) {
     let mut creator = app::creator::<App>(pools(backends));
     let choose = |number: u32| {
-        let key = Connection {
-            client: Ipv4Addr::from(0xc612_0000 + number / 100),
-            client_port: (number % 100) as u16,
-            service: WEB.0,
-            service_port: WEB.1,
+        let key = FiveTuple {
+            src: Ipv4Addr::from(0xc612_0000 + number / 100),
+            src_port: (number % 100) as u16,
+            dst: WEB.0,
+            dst_port: WEB.1,
             protocol: TCP,
         };
-        let mut bytes = [0; Connection::LEN];
+        let mut bytes = [0; FiveTuple::LEN];
         key.encode(&mut bytes);
         Serving::decode(&creator.create(&bytes, &Nothing).unwrap().value).addr.octets()[3]
     };

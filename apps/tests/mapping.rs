@@ -52,7 +52,7 @@ impl Nat {
     fn create(&mut self, key: Endpoint) -> Result<Created, Refusal> {
         let pool = self.pool.clone();
         let schema = Schema { app: App::ID, fingerprint: App::FINGERPRINT, ..Schema::default() };
-        let mut creator = TypedCreator::new(schema, App::IDLE, move |key: &Endpoint, records: &mut _| {
+        let mut creator = TypedCreator::new(schema, App::idle, move |key: &Endpoint, records: &mut _| {
             App::create(key, records, &pool)
         });
         let created = creator.create(&bytes(&key), &self.shard)?;
@@ -173,10 +173,10 @@ fn a_pool_without_addresses_or_ports_refuses() {
 #[test]
 fn idle_times_by_protocol() {
     let mut nat = nat(&PUBLIC[..1], 1024, 65_535);
-    let mut keep_for = |protocol| nat.create(inside(1, 5000, protocol)).unwrap().keep_for;
-    assert_eq!(keep_for(TCP), Some(Duration::from_secs(2 * 3600 + 4 * 60)));
-    assert_eq!(keep_for(UDP), Some(Duration::from_secs(300)));
-    assert_eq!(keep_for(ICMP), Some(Duration::from_secs(60)));
+    let mut idle = |protocol| App::idle(&inside(1, 5000, protocol), &nat.bind(inside(1, 5000, protocol)));
+    assert_eq!(idle(TCP), Duration::from_secs(2 * 3600 + 4 * 60));
+    assert_eq!(idle(UDP), Duration::from_secs(300));
+    assert_eq!(idle(ICMP), Duration::from_secs(60));
 }
 
 #[test]

@@ -190,7 +190,7 @@ fn what_cannot_be_translated_is_dropped_for_a_reason() {
     };
     dropped(&mut nat, &options, "not_translatable");
     let timestamp = icmp(A, X, Icmpv4Type::Unknown { type_u8: 13, code_u8: 0, bytes5to8: [0; 4] }, &[0; 12]);
-    dropped(&mut nat, &timestamp, "icmp_kind");
+    dropped(&mut nat, &timestamp, "not_translatable");
     dropped(&mut nat, &udp((A, 5000), (B, 53))[..30], "parse_error");
     let last_hop = with_header(&good, |header| header.time_to_live = 1);
     dropped(&mut nat, &last_hop, "ttl_expired");

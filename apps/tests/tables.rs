@@ -104,16 +104,16 @@ fn agree<A: App>(ir: &ir::App, rows: &BTreeMap<String, Vec<Row>>, native: Lookup
 
 #[test]
 fn the_file_of_the_firewall() {
-    use apps::firewall::{App as Firewall, Flow};
+    use apps::firewall::{App as Firewall, FiveTuple};
     use redplane_sdk::table::Columns;
     let (tables, ir, rows) =
         both::<Firewall>(include_str!("../tables/firewall.toml"), include_str!("../src/firewall.rs"));
     let lookup = |table: usize, key: &[u128]| {
-        let flow = || Flow::from_words(key.try_into().unwrap());
+        let tuple = || FiveTuple::from_words(key.try_into().unwrap());
         vec![u128::from(match ir.tables[table].handle.as_str() {
             "inside" => tables.inside.lookup(key[0] as u16),
-            "blocked" => tables.blocked.lookup(flow()),
-            _ => tables.published.lookup(flow()),
+            "blocked" => tables.blocked.lookup(tuple()),
+            _ => tables.published.lookup(tuple()),
         })]
     };
     agree::<Firewall>(&ir, &rows, &lookup);
@@ -121,14 +121,14 @@ fn the_file_of_the_firewall() {
 
 #[test]
 fn the_file_of_the_load_balancer() {
-    use apps::load_balancer::{App as LoadBalancer, End};
+    use apps::load_balancer::{App as LoadBalancer, Endpoint};
     use redplane_sdk::table::Columns;
     let (tables, ir, rows) = both::<LoadBalancer>(
         include_str!("../tables/load_balancer.toml"),
         include_str!("../src/load_balancer.rs"),
     );
     let lookup = |table: usize, key: &[u128]| {
-        let end = End::from_words(key.try_into().unwrap());
+        let end = Endpoint::from_words(key.try_into().unwrap());
         match ir.tables[table].handle.as_str() {
             "services" => vec![u128::from(tables.services.lookup(end))],
             _ => tables.fronts.lookup(end).words().to_vec(),
@@ -159,11 +159,11 @@ fn both_refuse_the_same_files() {
         "nowhere = { \"1\" = true }",
         "inside = { \"65536\" = true }",
         "inside = { \"1\" = 7 }",
-        "blocked = [{ inside = \"10.0.0.0/8\" }]",
-        "blocked = [{ inside = \"10.0.0.1/8\", value = true }]",
-        "blocked = [{ inside = \"10.0.0.0/33\", value = true }]",
-        "blocked = [{ inside_port = \"0x51/0xfff0\", value = true }]",
-        "blocked = [{ inside_port = 70000, value = true }]",
+        "blocked = [{ src = \"10.0.0.0/8\" }]",
+        "blocked = [{ src = \"10.0.0.1/8\", value = true }]",
+        "blocked = [{ src = \"10.0.0.0/33\", value = true }]",
+        "blocked = [{ src_port = \"0x51/0xfff0\", value = true }]",
+        "blocked = [{ src_port = 70000, value = true }]",
         "blocked = [{ port = 7, value = true }]",
         "blocked = { \"7\" = true }",
     ] {

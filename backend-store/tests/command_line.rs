@@ -110,10 +110,7 @@ fn an_app_with_code_of_its_own_is_refused_with_the_way_out() {
     fs::copy(nat, folder.0.join("meter/schema.json")).expect("a copy");
     let (code, _, err) = run(&["check-config", &folder.changed("lab", "lab")]);
     assert_eq!(code, 1);
-    assert!(
-        err.contains("made by its `bind`, which is not linked into this program; build a store"),
-        "{err}"
-    );
+    assert!(err.contains("need its `bind`, which is not linked into this program; build a store"), "{err}");
 }
 
 #[test]

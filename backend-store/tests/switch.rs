@@ -37,7 +37,7 @@ impl World {
         let creator = || -> Box<dyn Creator> {
             Box::new(TypedCreator::new(
                 SCHEMA,
-                Duration::from_secs(5),
+                |_: &_, _: &_| Duration::from_secs(5),
                 |key: &u16, records: &mut Creation<'_, u16, u32>| {
                     if *key == 666 {
                         return Err(Refusal("unlucky"));

@@ -31,7 +31,6 @@ fn on_create(key: &u16, records: &mut Creation<'_, u16, u32>) -> Result<u32, Ref
     match key % 4 {
         0 => return Err(Refusal("unlucky")),
         1 => records.companion(key.wrapping_add(1), 1),
-        2 => records.keep_for(Duration::from_millis(1)),
         _ => {}
     }
     Ok(u32::from(*key))
@@ -47,7 +46,7 @@ impl Creator for Upgraded {
         let companion = |step: u8| (vec![0, low.wrapping_add(step)], vec![step; 6]);
         let companions =
             (1..=low % 3).map(companion).filter(|(key, _)| low == 6 || records.is_free(key)).collect();
-        Ok(Created { value: vec![low; len], companions, keep_for: None })
+        Ok(Created { value: vec![low; len], companions })
     }
 
     fn schema(&self) -> Schema {
@@ -58,13 +57,13 @@ impl Creator for Upgraded {
         vec![OLD, NEW]
     }
 
-    fn idle(&self) -> Duration {
-        Duration::from_secs(1)
+    fn idle(&self, _: &[u8], value: &[u8]) -> Duration {
+        Duration::from_millis(value.last().copied().unwrap_or_default().into())
     }
 }
 
 fn blank(id: u16, limited: bool) -> Node {
-    let small = TypedCreator::new(SMALL, Duration::from_secs(1), on_create);
+    let small = TypedCreator::new(SMALL, |key: &_, value: &_| Duration::from_millis((*key as u64) ^ (*value as u64)), on_create);
     let node = Node::new(NodeId(id), SHARD, Lease::default(), vec![Box::new(Upgraded), Box::new(small)]);
     let mut node = if limited {
         let per_prefix = Some(PrefixRate { rate: 3, bits: 4..13 });

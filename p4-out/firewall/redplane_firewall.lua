@@ -87,10 +87,10 @@ local app = Proto("redplane_firewall", "RedPlane app firewall")
 local HEADER_BYTES, KEY_BYTES, VALUE_BYTES = 30, 13, 1
 
 local f = app.fields
-f.key_inside = ProtoField.ipv4("redplane.firewall.key.inside", "inside", "The end inside.")
-f.key_inside_port = ProtoField.uint16("redplane.firewall.key.inside_port", "inside_port", base.DEC, nil, nil, "Its TCP or UDP port, or the ICMP identifier.")
-f.key_outside = ProtoField.ipv4("redplane.firewall.key.outside", "outside", "The end outside.")
-f.key_outside_port = ProtoField.uint16("redplane.firewall.key.outside_port", "outside_port", base.DEC, nil, nil, "Its TCP or UDP port, or the ICMP identifier.")
+f.key_src = ProtoField.ipv4("redplane.firewall.key.src", "src", "Source address.")
+f.key_src_port = ProtoField.uint16("redplane.firewall.key.src_port", "src_port", base.DEC, nil, nil, "Source port.")
+f.key_dst = ProtoField.ipv4("redplane.firewall.key.dst", "dst", "Destination address.")
+f.key_dst_port = ProtoField.uint16("redplane.firewall.key.dst_port", "dst_port", base.DEC, nil, nil, "Destination port.")
 f.key_protocol = ProtoField.uint8("redplane.firewall.key.protocol", "protocol", base.DEC, nil, nil, "IP protocol.")
 f.value_phase = ProtoField.uint8("redplane.firewall.value.phase", "phase", base.DEC, { [0] = "New", [1] = "InsideAsked", [2] = "OutsideAsked", [3] = "Open", [4] = "InsideDone", [5] = "OutsideDone", [6] = "Closed", [7] = "Reset" }, nil, "How far it is.")
 
@@ -101,7 +101,7 @@ e.fingerprint = ProtoExpert.new("redplane.firewall.malformed.fingerprint", "of a
 function app.dissector(buffer, pinfo, root)
     local record_bytes = math.min(KEY_BYTES + VALUE_BYTES, buffer:len() - HEADER_BYTES)
     local tree = root:add(app, buffer(HEADER_BYTES, record_bytes))
-    if buffer(6, 2):uint() ~= 0x02c6 then
+    if buffer(6, 2):uint() ~= 0xff71 then
         tree:add_proto_expert_info(e.fingerprint)
         return buffer:len()
     end
@@ -111,11 +111,11 @@ function app.dissector(buffer, pinfo, root)
     end
 
     local at = HEADER_BYTES
-    local key = tree:add(buffer(at, 13), "Flow (key)")
-    key:add(f.key_inside, buffer(at + 0, 4))
-    key:add(f.key_inside_port, buffer(at + 4, 2))
-    key:add(f.key_outside, buffer(at + 6, 4))
-    key:add(f.key_outside_port, buffer(at + 10, 2))
+    local key = tree:add(buffer(at, 13), "FiveTuple (key)")
+    key:add(f.key_src, buffer(at + 0, 4))
+    key:add(f.key_src_port, buffer(at + 4, 2))
+    key:add(f.key_dst, buffer(at + 6, 4))
+    key:add(f.key_dst_port, buffer(at + 10, 2))
     key:add(f.key_protocol, buffer(at + 12, 1))
     at = at + 13
     local value = tree:add(buffer(at, 1), "Track (value)")

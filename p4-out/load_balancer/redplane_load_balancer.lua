@@ -87,10 +87,10 @@ local app = Proto("redplane_load_balancer", "RedPlane app load_balancer")
 local HEADER_BYTES, KEY_BYTES, VALUE_BYTES = 30, 13, 7
 
 local f = app.fields
-f.key_client = ProtoField.ipv4("redplane.load_balancer.key.client", "client", "Who opened it.")
-f.key_client_port = ProtoField.uint16("redplane.load_balancer.key.client_port", "client_port", base.DEC, nil, nil, "Port of the client.")
-f.key_service = ProtoField.ipv4("redplane.load_balancer.key.service", "service", "Address of the service.")
-f.key_service_port = ProtoField.uint16("redplane.load_balancer.key.service_port", "service_port", base.DEC, nil, nil, "Port of the service.")
+f.key_src = ProtoField.ipv4("redplane.load_balancer.key.src", "src", "Source address.")
+f.key_src_port = ProtoField.uint16("redplane.load_balancer.key.src_port", "src_port", base.DEC, nil, nil, "Source port.")
+f.key_dst = ProtoField.ipv4("redplane.load_balancer.key.dst", "dst", "Destination address.")
+f.key_dst_port = ProtoField.uint16("redplane.load_balancer.key.dst_port", "dst_port", base.DEC, nil, nil, "Destination port.")
 f.key_protocol = ProtoField.uint8("redplane.load_balancer.key.protocol", "protocol", base.DEC, nil, nil, "IP protocol.")
 f.value_addr = ProtoField.ipv4("redplane.load_balancer.value.addr", "addr", "Its address.")
 f.value_port = ProtoField.uint16("redplane.load_balancer.value.port", "port", base.DEC, nil, nil, "Its port.")
@@ -103,7 +103,7 @@ e.fingerprint = ProtoExpert.new("redplane.load_balancer.malformed.fingerprint", 
 function app.dissector(buffer, pinfo, root)
     local record_bytes = math.min(KEY_BYTES + VALUE_BYTES, buffer:len() - HEADER_BYTES)
     local tree = root:add(app, buffer(HEADER_BYTES, record_bytes))
-    if buffer(6, 2):uint() ~= 0xc19a then
+    if buffer(6, 2):uint() ~= 0x11e5 then
         tree:add_proto_expert_info(e.fingerprint)
         return buffer:len()
     end
@@ -113,11 +113,11 @@ function app.dissector(buffer, pinfo, root)
     end
 
     local at = HEADER_BYTES
-    local key = tree:add(buffer(at, 13), "Connection (key)")
-    key:add(f.key_client, buffer(at + 0, 4))
-    key:add(f.key_client_port, buffer(at + 4, 2))
-    key:add(f.key_service, buffer(at + 6, 4))
-    key:add(f.key_service_port, buffer(at + 10, 2))
+    local key = tree:add(buffer(at, 13), "FiveTuple (key)")
+    key:add(f.key_src, buffer(at + 0, 4))
+    key:add(f.key_src_port, buffer(at + 4, 2))
+    key:add(f.key_dst, buffer(at + 6, 4))
+    key:add(f.key_dst_port, buffer(at + 10, 2))
     key:add(f.key_protocol, buffer(at + 12, 1))
     at = at + 13
     local value = tree:add(buffer(at, 7), "Serving (value)")

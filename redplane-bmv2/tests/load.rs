@@ -181,14 +181,14 @@ fn rows_have_columns_masks_and_an_order() {
     let blocked: Vec<_> = lines.iter().filter(|line| line.contains("guard.blocked")).collect();
     assert_eq!(blocked, expected.iter().collect::<Vec<_>>());
     let range =
-        ["{2, {0x0a000100, 0xffffff00}}", "{2, {0x6980, 0xfff0}}", &any32, &any16, "{2, {0x11, 0xff}}"];
+        [&any32, &any16, "{2, {0x0a000100, 0xffffff00}}", "{2, {0x6980, 0xfff0}}", "{2, {0x11, 0xff}}"];
     assert!(lines.contains(&row("published", range, "0x01", 2)), "{lines:#?}");
 
     // The order is part of an entry; behind another of the same key, a row never counts.
     let rows = json!([
-        {"outside_port": 25, "protocol": 6, "value": true},
-        {"outside_port": "0x19/0xffff", "protocol": 6, "value": false},
-        {"inside": "10.0.0.25", "value": false},
+        {"dst_port": 25, "protocol": 6, "value": true},
+        {"dst_port": "0x19/0xffff", "protocol": 6, "value": false},
+        {"src": "10.0.0.25", "value": false},
     ]);
     loaded.set_table(&mut runtime, "blocked", rows).unwrap();
     let lines = fake.lines();
@@ -199,15 +199,13 @@ fn rows_have_columns_masks_and_an_order() {
     let place = "FirewallIngress.guard.blocked";
     assert_eq!(
         wrong(json!([{"port": 1, "value": true}])),
-        format!(
-            "{place} has no column `port`; the columns are: inside, inside_port, outside, outside_port, protocol"
-        )
+        format!("{place} has no column `port`; the columns are: src, src_port, dst, dst_port, protocol")
     );
     assert_eq!(
-        wrong(json!([{"inside": "10.0.0.1/8", "value": true}])),
+        wrong(json!([{"src": "10.0.0.1/8", "value": true}])),
         format!("{place}: `10.0.0.1/8` is no value and mask")
     );
-    assert!(wrong(json!([{"inside_port": 1}])).ends_with("is no row with a `value`"));
+    assert!(wrong(json!([{"src_port": 1}])).ends_with("is no row with a `value`"));
     assert!(wrong(json!({"10.0.0.1": true})).ends_with("is no list of rows"));
 }
 

@@ -54,7 +54,7 @@ fn a_switch_is_compiled_started_filled_and_read() {
     let all = process.runtime().read_register_array("NatIngress.rp_ticket.rp_ticket").unwrap();
     assert_eq!((all.len(), all[9], all[8]), (65_536, 0xffff_fffe, 0));
     let drops = process.drops(&entries).unwrap();
-    assert_eq!((drops["fragment"], drops.len()), (0, 23));
+    assert_eq!((drops["fragment"], drops.len()), (0, 21));
 
     let error = process.runtime().clear_entries("no.such", false).unwrap_err();
     assert_eq!(error.to_string(), "bm_mt_clear_entries(no.such): INVALID_TABLE_NAME");

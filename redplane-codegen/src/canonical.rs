@@ -26,7 +26,8 @@ pub fn canonical(app: &App) -> String {
         let (key, value) = (printer.shape(&table.key), printer.shape(&table.value));
         printer.line(format_args!("table {} {kind} {key} {value} {}", table.handle, table.size));
     }
-    printer.line(format_args!("slots {} idle {}", app.state.slots, app.state.idle_ms));
+    let idle = app.state.idle_by.as_ref().map_or_else(|| app.state.idle_ms.to_string(), ToString::to_string);
+    printer.line(format_args!("slots {} idle {idle}", app.state.slots));
     printer.line(format_args!("create {}", app.on_create.as_deref().unwrap_or("zero")));
     for (id, local) in app.handler.locals.iter().enumerate() {
         let crosses = if local.crosses { " crosses" } else { "" };
@@ -43,6 +44,13 @@ pub fn canonical(app: &App) -> String {
             printer.block(&point.absent);
         }
     }
+    printer.out
+}
+
+/// Statements as text: equal text, equal statements.
+pub(crate) fn statements(app: &App, block: &[Stmt]) -> String {
+    let mut printer = Printer { app, out: String::new(), depth: 0 };
+    printer.block(block);
     printer.out
 }
 

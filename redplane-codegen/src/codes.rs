@@ -78,7 +78,8 @@ codes! {
         "#[state(key = Flow, slots = 1000)]",
         "#[state(key = Flow, slots = 1024)]";
     IDLE = "RP0011", "the idle time is not possible",
-        "It says how long the store keeps a record that nobody uses; it must be longer than a lease.",
+        "It says how long the store keeps a record that nobody uses; it must be longer than a lease. Where it \
+         depends on the record, a function of the module says it: `fn silence(key: &Flow, state: &Count) -> Duration`.",
         "#[state(key = Flow, idle = 300)]",
         "#[state(key = Flow, idle = \"300s\")]";
     TABLE_SIZE = "RP0012", "a table has no usable size",

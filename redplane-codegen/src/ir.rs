@@ -97,6 +97,8 @@ pub struct State {
     pub slots: u32,
     /// How long a record without a lease stays in the store, in milliseconds.
     pub idle_ms: u64,
+    /// Name of the function that says it instead, by key and state.
+    pub idle_by: Option<proc_macro2::Ident>,
 }
 
 /// How a table's key matches.

@@ -12,6 +12,7 @@ pub mod dissector;
 pub mod entries;
 pub mod interpret;
 pub mod ir;
+pub mod library;
 pub mod operator;
 pub mod packet;
 pub mod schema;
@@ -20,6 +21,7 @@ pub mod target;
 mod canonical;
 mod check;
 mod expand;
+mod simplify;
 mod split;
 mod syntax;
 mod tree;
@@ -40,7 +42,8 @@ use crate::syntax::Module;
 /// All mistakes of the module, if there are any.
 pub fn parse_app(arguments: TokenStream, item: &syn::ItemMod) -> Result<ir::App, Diagnostics> {
     let mut diagnostics = Diagnostics::default();
-    let module = syntax::read(arguments, item, &mut diagnostics);
+    let item = library::complete(item.clone());
+    let module = syntax::read(arguments, &item, &mut diagnostics);
     compile(&module, &mut diagnostics).ok_or(diagnostics)
 }
 
@@ -52,7 +55,8 @@ fn compile(module: &Module, diagnostics: &mut Diagnostics) -> Option<ir::App> {
     if !diagnostics.is_empty() {
         return None;
     }
-    let mut locals = usage::drop_unused(&mut split, checked.locals);
+    simplify::simplify(&mut split);
+    let mut locals = check::unique_names(usage::drop_unused(&mut split, checked.locals));
     usage::mark_crossing(&split, &mut locals);
     let usage = usage::usage(&split);
     Some(ir::App {

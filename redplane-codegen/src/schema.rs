@@ -23,6 +23,9 @@ struct Schema {
     source: String,
     slots: u32,
     idle_ms: u64,
+    /// The function that says it instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle_by: Option<String>,
     on_create: Option<String>,
     wire: Wire,
     key: Layout,
@@ -75,6 +78,7 @@ pub fn render(app: &App, source_path: &str) -> String {
         source: source_path.to_owned(),
         slots: app.state.slots,
         idle_ms: app.state.idle_ms,
+        idle_by: app.state.idle_by.as_ref().map(ToString::to_string),
         on_create: app.on_create.clone(),
         wire: Wire {
             udp_port: UDP_PORT,

@@ -144,7 +144,7 @@ impl Usage {
 }
 
 /// The expressions of a statement itself, without those of its branches.
-fn statement_exprs(kind: &StmtKind, f: &mut impl FnMut(&Expr)) {
+pub(crate) fn statement_exprs(kind: &StmtKind, f: &mut impl FnMut(&Expr)) {
     match kind {
         StmtKind::Assign { value, .. } => f(value),
         StmtKind::Lookup { key, .. } => key.iter().for_each(f),
@@ -156,7 +156,7 @@ fn statement_exprs(kind: &StmtKind, f: &mut impl FnMut(&Expr)) {
 }
 
 /// Locals whose value at the start of the block matters.
-fn live_in(block: &[Stmt], live_out: &BTreeSet<LocalId>) -> BTreeSet<LocalId> {
+pub(crate) fn live_in(block: &[Stmt], live_out: &BTreeSet<LocalId>) -> BTreeSet<LocalId> {
     let mut live = live_out.clone();
     for statement in block.iter().rev() {
         match &statement.kind {
@@ -177,7 +177,7 @@ fn live_in(block: &[Stmt], live_out: &BTreeSet<LocalId>) -> BTreeSet<LocalId> {
     live
 }
 
-fn read_locals(expr: &Expr, live: &mut BTreeSet<LocalId>) {
+pub(crate) fn read_locals(expr: &Expr, live: &mut BTreeSet<LocalId>) {
     match &expr.kind {
         ExprKind::Local(id) => {
             live.insert(*id);
@@ -191,39 +191,46 @@ fn read_locals(expr: &Expr, live: &mut BTreeSet<LocalId>) {
     }
 }
 
-fn each_local(block: &mut [Stmt], f: &mut impl FnMut(&mut LocalId)) {
-    for statement in block {
-        match &mut statement.kind {
-            StmtKind::Assign { place, value } => {
-                if let Place::Local(id) = place {
-                    f(id);
-                }
-                each_in_expr(value, f);
-            }
-            StmtKind::Lookup { key, into, .. } => {
-                key.iter_mut().for_each(|expr| each_in_expr(expr, f));
-                into.iter_mut().for_each(&mut *f);
-            }
-            StmtKind::If { condition, then, otherwise } => {
-                each_in_expr(condition, f);
-                each_local(then, f);
-                each_local(otherwise, f);
-            }
-            StmtKind::Reach { key, .. } => key.iter_mut().for_each(|expr| each_in_expr(expr, f)),
-            StmtKind::Finish(Verdict::To(word) | Verdict::Via(word)) => each_in_expr(word, f),
-            StmtKind::Finish(_) => {}
-        }
+/// As [`statement_exprs`], to change them.
+pub(crate) fn statement_exprs_mut(kind: &mut StmtKind, f: &mut impl FnMut(&mut Expr)) {
+    match kind {
+        StmtKind::Assign { value, .. } => f(value),
+        StmtKind::Lookup { key, .. } | StmtKind::Reach { key, .. } => key.iter_mut().for_each(f),
+        StmtKind::If { condition, .. } => f(condition),
+        StmtKind::Finish(Verdict::To(word) | Verdict::Via(word)) => f(word),
+        StmtKind::Finish(_) => {}
     }
 }
 
-fn each_in_expr(expr: &mut Expr, f: &mut impl FnMut(&mut LocalId)) {
+/// The parts of an expression that have no parts.
+pub(crate) fn each_leaf_mut(expr: &mut Expr, f: &mut impl FnMut(&mut Expr)) {
     match &mut expr.kind {
-        ExprKind::Local(id) => f(id),
-        ExprKind::Not(inner) | ExprKind::Cast(inner) => each_in_expr(inner, f),
+        ExprKind::Not(inner) | ExprKind::Cast(inner) => each_leaf_mut(inner, f),
         ExprKind::Binary(_, left, right) => {
-            each_in_expr(left, f);
-            each_in_expr(right, f);
+            each_leaf_mut(left, f);
+            each_leaf_mut(right, f);
         }
-        _ => {}
+        _ => f(expr),
+    }
+}
+
+fn each_local(block: &mut [Stmt], f: &mut impl FnMut(&mut LocalId)) {
+    for statement in block {
+        statement_exprs_mut(&mut statement.kind, &mut |expr| {
+            each_leaf_mut(expr, &mut |leaf| {
+                if let ExprKind::Local(id) = &mut leaf.kind {
+                    f(id);
+                }
+            });
+        });
+        match &mut statement.kind {
+            StmtKind::Assign { place: Place::Local(id), .. } => f(id),
+            StmtKind::Lookup { into, .. } => into.iter_mut().for_each(&mut *f),
+            StmtKind::If { then, otherwise, .. } => {
+                each_local(then, f);
+                each_local(otherwise, f);
+            }
+            _ => {}
+        }
     }
 }

@@ -35,15 +35,15 @@ pub const CASES: &[(Case, Run)] = &[
             tables: r#"{
                 "inside": {"1": true, "3": false},
                 "blocked": [
-                    {"inside": "10.0.0.1", "value": false},
-                    {"outside_port": 53, "protocol": 17, "value": true},
-                    {"inside": "10.0.0.0/15", "inside_port": "0x400/0xfc00", "protocol": 6, "value": true}
+                    {"src": "10.0.0.1", "value": false},
+                    {"dst_port": 53, "protocol": 17, "value": true},
+                    {"src": "10.0.0.0/15", "src_port": "0x400/0xfc00", "protocol": 6, "value": true}
                 ],
                 "published": [
-                    {"outside": "198.51.100.7", "protocol": "0x10/0x10", "value": false},
-                    {"inside": "10.0.2.0/23", "inside_port": 443, "value": true},
-                    {"inside_port": "0x1/0x3", "protocol": 6, "value": true},
-                    {"inside": "10.0.0.1", "protocol": 1, "value": true}
+                    {"src": "198.51.100.7", "protocol": "0x10/0x10", "value": false},
+                    {"dst": "10.0.2.0/23", "dst_port": 443, "value": true},
+                    {"dst_port": "0x1/0x3", "protocol": 6, "value": true},
+                    {"dst": "10.0.0.1", "protocol": 1, "value": true}
                 ]
             }"#,
         },

@@ -328,7 +328,7 @@ pub(crate) fn apps(scope: &Scope) -> Vec<Box<dyn Creator>> {
     let idle =
         scope.idle_steps.map_or(Duration::from_micros(u64::MAX), |steps| scope.pace().store_steps(steps));
     let on_create: OnCreate = if scope.companions { create_with_companion } else { create };
-    vec![Box::new(TypedCreator::new(SCHEMA, idle, on_create))]
+    vec![Box::new(TypedCreator::new(SCHEMA, move |_: &_, _: &_| idle, on_create))]
 }
 
 type OnCreate = fn(&u8, &mut Creation<'_, u8, u8>) -> Result<u8, Refusal>;

@@ -42,8 +42,6 @@ pub struct Created {
     pub value: Vec<u8>,
     /// Further records that come and go with it: key and value. At most [`COMPANIONS_MAX`], all free, all different.
     pub companions: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Idle time of these records, if not [`Creator::idle`].
-    pub keep_for: Option<Duration>,
 }
 
 /// The store's side of one app: makes records. Only the head of a chain calls it; the replicas get the result.
@@ -64,8 +62,10 @@ pub trait Creator: Send + Sync {
         vec![self.schema()]
     }
 
-    /// After how long without lease and traffic records are deleted.
-    fn idle(&self) -> Duration;
+    /// For how long a record with this value stays without lease and traffic. The head asks when the record is made and
+    /// at each write. Of records that were made together the longest time counts. The value may be of an older schema:
+    /// shorter.
+    fn idle(&self, key: &[u8], value: &[u8]) -> Duration;
 }
 
 /// A creation under way: what an app's `on_create` may ask and do.
@@ -83,7 +83,6 @@ pub struct Creation<'a, K, V> {
     key: K,
     records: &'a dyn Records,
     companions: Vec<(K, V)>,
-    keep_for: Option<Duration>,
     broken: Option<Refusal>,
 }
 
@@ -91,11 +90,8 @@ impl<K: Fixed, V: Fixed> Creation<'_, K, V> {
     /// The value of another key of this shard.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<V> {
-        // A record of an older schema is shorter: what was added since reads as zero.
         let held = self.records.get(&to_bytes(key)).filter(|held| held.len() <= V::LEN)?;
-        let mut bytes = vec![0; V::LEN];
-        bytes[..held.len()].copy_from_slice(held);
-        Some(V::decode(&bytes))
+        Some(decode(held))
     }
 
     /// Whether a key could be a companion: it is of this shard, has no record, and is neither the key that is being
@@ -121,38 +117,36 @@ impl<K: Fixed, V: Fixed> Creation<'_, K, V> {
             self.companions.push((key, value));
         }
     }
-
-    /// Sets for how long the record and its companions stay without lease and traffic, instead of the app's idle time.
-    pub fn keep_for(&mut self, idle: Duration) {
-        self.keep_for = Some(idle);
-    }
 }
 
-/// A [`Creator`] out of a typed `on_create`.
-pub struct TypedCreator<K, V, F> {
+/// A [`Creator`] out of typed functions.
+pub struct TypedCreator<K, V, I, F> {
     schema: Schema,
-    idle: Duration,
+    idle: I,
     on_create: F,
     types: PhantomData<fn(K) -> V>,
 }
 
-impl<K, V, F> TypedCreator<K, V, F>
+impl<K, V, I, F> TypedCreator<K, V, I, F>
 where
     K: Fixed,
     V: Fixed,
+    I: Fn(&K, &V) -> Duration + Send + Sync,
     F: FnMut(&K, &mut Creation<'_, K, V>) -> Result<V, Refusal> + Send + Sync,
 {
-    /// Wraps `on_create`. The lengths in `schema` are replaced by those of the types.
-    pub fn new(schema: Schema, idle: Duration, on_create: F) -> Self {
+    /// Wraps `on_create`, and what says for how long a record may be idle. The lengths in `schema` are replaced by those of
+    /// the types.
+    pub fn new(schema: Schema, idle: I, on_create: F) -> Self {
         let schema = Schema { key_len: K::LEN as u16, value_len: V::LEN as u16, ..schema };
         Self { schema, idle, on_create, types: PhantomData }
     }
 }
 
-impl<K, V, F> Creator for TypedCreator<K, V, F>
+impl<K, V, I, F> Creator for TypedCreator<K, V, I, F>
 where
     K: Fixed,
     V: Fixed,
+    I: Fn(&K, &V) -> Duration + Send + Sync,
     F: FnMut(&K, &mut Creation<'_, K, V>) -> Result<V, Refusal> + Send + Sync,
 {
     fn create(&mut self, key: &[u8], records: &dyn Records) -> Result<Created, Refusal> {
@@ -160,7 +154,7 @@ where
             return Err(Refusal("key_length"));
         }
         let key = K::decode(key);
-        let mut creation = Creation { key, records, companions: Vec::new(), keep_for: None, broken: None };
+        let mut creation = Creation { key, records, companions: Vec::new(), broken: None };
         let value = (self.on_create)(&key, &mut creation)?;
         if let Some(refusal) = creation.broken {
             return Err(refusal);
@@ -172,7 +166,6 @@ where
                 .iter()
                 .map(|(key, value)| (to_bytes(key), to_bytes(value)))
                 .collect(),
-            keep_for: creation.keep_for,
         })
     }
 
@@ -180,9 +173,19 @@ where
         self.schema
     }
 
-    fn idle(&self) -> Duration {
-        self.idle
+    fn idle(&self, key: &[u8], value: &[u8]) -> Duration {
+        (self.idle)(&decode(key), &decode(value))
     }
+}
+
+/// A record of an older schema is shorter: what was added since reads as zero.
+fn decode<T: Fixed>(held: &[u8]) -> T {
+    if let Some(whole) = held.get(..T::LEN) {
+        return T::decode(whole);
+    }
+    let mut bytes = held.to_vec();
+    bytes.resize(T::LEN, 0);
+    T::decode(&bytes)
 }
 
 fn to_bytes<T: Fixed>(value: &T) -> Vec<u8> {
@@ -213,7 +216,11 @@ mod tests {
         on_create: impl FnMut(&u16, &mut Creation<'_, u16, u32>) -> Result<u32, Refusal> + Send + Sync,
     ) -> Result<Created, Refusal> {
         let schema = Schema { app: 1, fingerprint: 2, ..Schema::default() };
-        let mut creator = TypedCreator::new(schema, Duration::from_secs(300), on_create);
+        let mut creator = TypedCreator::new(
+            schema,
+            |_: &u16, value: &u32| Duration::from_secs(u64::from(*value)),
+            on_create,
+        );
         assert_eq!(creator.schema(), Schema { app: 1, fingerprint: 2, key_len: 2, value_len: 4 });
         creator.create(&key.to_be_bytes(), &Shard([(vec![0, 9], vec![0, 0, 0, 99])].into()))
     }
@@ -228,13 +235,11 @@ mod tests {
             );
             records.companion(8, 70);
             assert!(!records.is_free(&8));
-            records.keep_for(Duration::from_secs(60));
             Ok(80)
         })
         .unwrap();
         assert_eq!(created.value, [0, 0, 0, 80]);
         assert_eq!(created.companions, [(vec![0, 8], vec![0, 0, 0, 70])]);
-        assert_eq!(created.keep_for, Some(Duration::from_secs(60)));
     }
 
     #[test]

@@ -156,6 +156,7 @@ impl Node {
             entry.record.version.sequence = header.sequence;
             write_value(&mut entry.record.value, message.value);
             self.records.touch(at);
+            self.keep_by_value(key, at, now);
         }
         self.ack(Some(at), request, message.frame);
         if !self.waiting.is_empty() {
@@ -163,6 +164,18 @@ impl Node {
         }
         if released {
             self.end_if_released(key, now);
+        }
+    }
+
+    /// For how long a record is kept may have changed with its value.
+    fn keep_by_value(&mut self, key: &RecordKey, at: At, now: Time) {
+        let Some(served) = self.apps.get(&key.app()) else { return };
+        let record = &mut self.records.entry_mut(at).record;
+        let idle = served.creator.idle(key.key(), &record.value);
+        let before = std::mem::replace(&mut record.idle, idle);
+        if idle < before {
+            // The timer looks at the whole group, and at the lease.
+            self.records.schedule(Chore::Idle, key, now.plus(idle));
         }
     }
 
@@ -290,7 +303,6 @@ impl Node {
             return self.busy(request);
         }
         let creator = &mut served.creator;
-        let idle = creator.idle();
         let view = ShardView { app: key.app(), shard: self.shard, records: &self.records };
         let newest = creator.schema();
         let made = creator.create(message.key, &view).and_then(|created| {
@@ -300,7 +312,7 @@ impl Node {
         match made {
             Ok(created) => {
                 // In the schema of who asked: other nodes of the chain may not know a newer one yet.
-                self.insert(key, created, usize::from(schema.value_len), idle, now);
+                self.insert(key, created, usize::from(schema.value_len), now);
                 self.grant(key, *from, &message.header, message.frame, now);
             }
             Err(Refusal(word)) => {
@@ -310,18 +322,19 @@ impl Node {
         }
     }
 
-    fn insert(&mut self, key: &RecordKey, created: Created, value_len: usize, app_idle: Duration, now: Time) {
+    fn insert(&mut self, key: &RecordKey, created: Created, value_len: usize, now: Time) {
+        let Some(served) = self.apps.get(&key.app()) else { return };
         if mutant::is(Mutant::GenerationRestarts) && self.records.find(key).is_some() {
             self.generation = Serial::ZERO;
         }
         self.generation = self.generation.next_nonzero();
-        let idle = created.keep_for.unwrap_or(app_idle);
         let companions = created.companions.into_iter();
         let made: Vec<(RecordKey, Vec<u8>)> = std::iter::once((*key, created.value))
             .chain(companions.filter_map(|(other, value)| Some((RecordKey::new(key.app(), &other)?, value))))
             .collect();
         let names: Vec<RecordKey> = made.iter().map(|(name, _)| *name).collect();
         for (name, value) in made {
+            let idle = served.creator.idle(name.key(), &value);
             let record = Record {
                 version: Version { generation: self.generation, sequence: Serial::ZERO },
                 owner: None,

@@ -13,10 +13,14 @@ use redplane_protocol::*;
 pub(crate) const SCHEMA: Schema = Schema { app: 1, fingerprint: 2, key_len: 2, value_len: 4 };
 pub(crate) const LEASE: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(2);
+/// A value after which a record is kept for less long.
+const LAST_WORD: u32 = u32::MAX;
+const IDLE_AFTER_IT: Duration = Duration::from_millis(500);
 const KEY: u16 = 9;
 
 pub(crate) fn node(id: u16, shards: u16) -> Node {
-    let creator = TypedCreator::new(SCHEMA, IDLE, |key: &u16, records: &mut Creation<'_, u16, u32>| {
+    let idle = |_: &u16, value: &u32| if *value == LAST_WORD { IDLE_AFTER_IT } else { IDLE };
+    let creator = TypedCreator::new(SCHEMA, idle, |key: &u16, records: &mut Creation<'_, u16, u32>| {
         if *key < 100 {
             records.companion(key + 100, u32::from(*key));
         }
@@ -290,6 +294,28 @@ fn a_deleted_record_leaves_a_later_generation() {
 }
 
 #[test]
+fn a_value_says_for_how_long_its_record_is_kept() {
+    let mut node = alone();
+    const ALONE: u16 = 200; // A key without a companion.
+    let ask = |node: &mut Node, header, value, now| {
+        node.handle_request(address(1), &bytes(header, ALONE, value), now);
+        answers(node)[0].0
+    };
+    let grant = ask(&mut node, header(1, Kind::Lease), 0, Time(0));
+    let last_word = write(grant, 1);
+    ask(&mut node, last_word, LAST_WORD, Time(1_000));
+    node.handle_timeout(Time(1_000).plus(IDLE_AFTER_IT / 2));
+    assert_eq!(node.statistics().records, 1);
+    node.handle_timeout(Time(1_000).plus(IDLE_AFTER_IT));
+    assert_eq!((node.statistics().records, node.statistics().deleted), (0, 1));
+    let grant = ask(&mut node, header(1, Kind::Lease), 0, Time(2_000_000));
+    ask(&mut node, write(grant, 1), LAST_WORD, Time(2_000_000));
+    ask(&mut node, write(grant, 2), 1, Time(2_000_001));
+    node.handle_timeout(Time(2_000_000).plus(IDLE_AFTER_IT * 2));
+    assert_eq!(node.statistics().records, 1, "and may take it back");
+}
+
+#[test]
 fn companions_are_idle_together_or_not_at_all() {
     let mut node = alone();
     lease(&mut node, 1, 0, Time(0));
@@ -406,7 +432,7 @@ fn an_added_field_is_left_alone_by_who_does_not_know_it() {
     struct Grown;
     impl Creator for Grown {
         fn create(&mut self, _: &[u8], _: &dyn Records) -> Result<Created, Refusal> {
-            Ok(Created { value: vec![1, 2, 3, 4, 5, 6], companions: Vec::new(), keep_for: None })
+            Ok(Created { value: vec![1, 2, 3, 4, 5, 6], companions: Vec::new() })
         }
         fn schema(&self) -> Schema {
             Schema { fingerprint: 99, value_len: 6, ..SCHEMA }
@@ -414,7 +440,7 @@ fn an_added_field_is_left_alone_by_who_does_not_know_it() {
         fn accepted(&self) -> Vec<Schema> {
             vec![SCHEMA, self.schema()]
         }
-        fn idle(&self) -> Duration {
+        fn idle(&self, _: &[u8], _: &[u8]) -> Duration {
             IDLE
         }
     }
@@ -450,7 +476,7 @@ fn an_added_field_is_left_alone_by_who_does_not_know_it() {
         fn schema(&self) -> Schema {
             self.0.schema()
         }
-        fn idle(&self) -> Duration {
+        fn idle(&self, _: &[u8], _: &[u8]) -> Duration {
             IDLE
         }
     }

@@ -239,7 +239,7 @@ impl World {
         let id = NodeId(self.next_node);
         self.next_node += 1;
         let lease = Lease::new(LEASE, 10).unwrap();
-        let creator = TypedCreator::new(SCHEMA, Duration::from_secs(3600), on_create);
+        let creator = TypedCreator::new(SCHEMA, |_: &_, _: &_| Duration::from_secs(3600), on_create);
         let node = Node::new(id, Shard { index: 0, count: 1 }, lease, vec![Box::new(creator)]);
         self.nodes.insert(id, node);
         id

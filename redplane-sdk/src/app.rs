@@ -98,7 +98,7 @@ pub trait App: Sized + 'static {
     const IR_HASH: u64;
     /// Slots in a switch; a power of two.
     const SLOTS: u32;
-    /// How long a record without a lease stays in the store.
+    /// How long a record without a lease stays in the store, unless [`App::idle`] says otherwise.
     const IDLE: Duration;
     /// Every reason that the handler drops for; each has its own counter.
     const REASONS: &'static [&'static str];
@@ -119,6 +119,11 @@ pub trait App: Sized + 'static {
         Some(0)
     }
 
+    /// How long a record of this value stays in the store without a lease. The store runs it.
+    fn idle(_key: &Self::Key, _state: &Self::State) -> Duration {
+        Self::IDLE
+    }
+
     /// Makes the state of a new key. The store runs it.
     ///
     /// # Errors
@@ -134,7 +139,7 @@ pub trait App: Sized + 'static {
 pub fn creator<A: App>(config: A::Config) -> Box<dyn Creator> {
     Box::new(TypedCreator::new(
         schema::<A>(),
-        A::IDLE,
+        A::idle,
         move |key: &A::Key, records: &mut Creation<'_, _, _>| A::create(key, records, &config),
     ))
 }
@@ -147,7 +152,7 @@ pub fn creator<A: App>(config: A::Config) -> Box<dyn Creator> {
 pub fn live_creator<A: App>(config: Arc<RwLock<A::Config>>) -> Box<dyn Creator> {
     Box::new(TypedCreator::new(
         schema::<A>(),
-        A::IDLE,
+        A::idle,
         move |key: &A::Key, records: &mut Creation<'_, _, _>| {
             A::create(key, records, &config.read().expect("nobody panics while changing a configuration"))
         },

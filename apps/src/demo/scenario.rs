@@ -110,7 +110,7 @@ impl Scenario for LoadBalancer {
     const STICKY: bool = true;
 
     fn tables(_: &[Ipv4Addr]) -> Result<load_balancer::Tables> {
-        let end = |addr| load_balancer::End { addr, port: SERVER_PORT, protocol: TCP };
+        let end = |addr| load_balancer::Endpoint { addr, port: SERVER_PORT, protocol: TCP };
         let mut tables = load_balancer::Tables::default();
         tables.services.insert(end(PUBLIC[0]), true)?;
         for server in SERVERS {

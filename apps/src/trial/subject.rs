@@ -109,11 +109,13 @@ impl LoadBalancer {
     /// Switches and store whose services are these, also after they have changed.
     pub(super) fn live(pools: Arc<RwLock<Pools>>) -> Result<Place<load_balancer::App>> {
         let mut tables = load_balancer::Tables::default();
-        let service = load_balancer::End { addr: SERVICE.0, port: SERVICE.1, protocol: TCP };
+        let service = load_balancer::Endpoint { addr: SERVICE.0, port: SERVICE.1, protocol: TCP };
         tables.services.insert(service, true)?;
         for number in 0..BACKENDS_MAX {
             let addr = backend(number, 0).addr;
-            tables.fronts.insert(load_balancer::End { addr, port: BACKEND_PORT, protocol: TCP }, service)?;
+            tables
+                .fronts
+                .insert(load_balancer::Endpoint { addr, port: BACKEND_PORT, protocol: TCP }, service)?;
         }
         let creator = Box::new(move || app::live_creator::<load_balancer::App>(Arc::clone(&pools)));
         Ok(Place::new(2, tables, place::routes(&[PREFIX]), creator)?)

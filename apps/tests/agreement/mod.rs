@@ -320,15 +320,15 @@ fn the_firewall_does_natively_what_its_ir_says() {
     for outward in [false, true] {
         let mut tables = <firewall::App as App>::Tables::default();
         tables.inside.insert(PORT, outward).unwrap();
-        tables.blocked.add(&[("outside", "198.51.100.7"), ("protocol", "17")], true).unwrap();
-        tables.published.add(&[("inside", "10.0.0.0/8"), ("outside_port", "0x0/0x1")], true).unwrap();
-        tables.published.add(&[("inside_port", "0x8000/0xc000")], true).unwrap();
+        tables.blocked.add(&[("dst", "198.51.100.7"), ("protocol", "17")], true).unwrap();
+        tables.published.add(&[("dst", "10.0.0.0/8"), ("src_port", "0x0/0x1")], true).unwrap();
+        tables.published.add(&[("dst_port", "0x8000/0xc000")], true).unwrap();
         let lookup = |table: usize, key: &[u128]| {
-            let flow = || firewall::Flow::from_words(key.try_into().expect("a flow"));
+            let tuple = || firewall::FiveTuple::from_words(key.try_into().expect("a 5-tuple"));
             vec![u128::from(match ir.tables[table].handle.as_str() {
                 "inside" => tables.inside.lookup(key[0] as u16),
-                "blocked" => tables.blocked.lookup(flow()),
-                _ => tables.published.lookup(flow()),
+                "blocked" => tables.blocked.lookup(tuple()),
+                _ => tables.published.lookup(tuple()),
             })]
         };
         let twin = Twin::<firewall::App> { ir: &ir, tables: &tables, lookup: &lookup };
@@ -341,11 +341,11 @@ fn the_firewall_does_natively_what_its_ir_says() {
 
 #[test]
 fn the_load_balancer_does_natively_what_its_ir_says() {
-    use load_balancer::{End, Serving};
+    use load_balancer::{Endpoint, Serving};
     let ir = compile(include_str!("../../src/load_balancer.rs"), "load_balancer");
     same_program::<load_balancer::App>(&ir);
     let mut tables = <load_balancer::App as App>::Tables::default();
-    let end = |addr, port, protocol| End { addr, port, protocol };
+    let end = |addr, port, protocol| Endpoint { addr, port, protocol };
     for protocol in [6, 17] {
         for port in [0, 0x3550, 0x4000] {
             tables.services.insert(end(HOSTS[2], port, protocol), true).unwrap();
@@ -353,7 +353,7 @@ fn the_load_balancer_does_natively_what_its_ir_says() {
         }
     }
     let lookup = |table: usize, key: &[u128]| {
-        let key = End::from_words(key.try_into().expect("an end"));
+        let key = Endpoint::from_words(key.try_into().expect("an end"));
         match ir.tables[table].handle.as_str() {
             "services" => vec![u128::from(tables.services.lookup(key))],
             _ => tables.fronts.lookup(key).words().to_vec(),

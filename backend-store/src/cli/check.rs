@@ -120,7 +120,7 @@ fn apps_table(apps: &AppSet) -> String {
             prints.join(" "),
             format!("{} bytes", app.schema.key_len),
             format!("{} bytes", app.schema.value_len),
-            format!("{:?}", app.idle),
+            app.idle.map_or_else(|| "by record".to_owned(), |idle| format!("{idle:?}")),
             if app.linked { "on_create" } else { "zero" }.to_owned(),
             admission(app),
         ]);
@@ -205,7 +205,7 @@ fn resolve_app(app: &StoreApp) -> Value {
         "fingerprints": prints,
         "key_bytes": app.schema.key_len,
         "value_bytes": app.schema.value_len,
-        "idle_ms": app.idle.as_millis() as u64,
+        "idle_ms": app.idle.map(|idle| idle.as_millis() as u64),
         "on_create": app.linked,
         "admission": admission,
     })

@@ -45,8 +45,11 @@ impl Server {
     /// A store of one node and one shard of so many, which loses each `loses`-th request.
     fn store(shard: Shard, loses: u64) -> Self {
         let schema = Schema { app: 1, fingerprint: 0, key_len: 0, value_len: 0 };
-        let creator =
-            TypedCreator::<[u8; 13], [u8; 16], _>::new(schema, Duration::from_secs(60), |_, _| Ok([0; 16]));
+        let creator = TypedCreator::<[u8; 13], [u8; 16], _, _>::new(
+            schema,
+            |_, _| Duration::from_secs(60),
+            |_, _| Ok([0; 16]),
+        );
         let mut node = Node::new(NodeId(0), shard, Lease::default(), vec![Box::new(creator)]);
         let clock = Clock::start();
         node.reconfigure(Configuration { epoch: 1, members: vec![NodeId(0)], joining: None }, clock.now());

@@ -45,8 +45,8 @@ pub struct StoreApp {
     pub key: Layout,
     /// What a value is made of, by the newest schema.
     pub value: Layout,
-    /// After how long without lease and traffic a record is deleted.
-    pub idle: Duration,
+    /// After how long without lease and traffic a record is deleted; `None`: the linked code says it of each record.
+    pub idle: Option<Duration>,
     /// How many new keys are let in; `None`: as many as come.
     pub admission: Option<AdmissionLimits>,
     /// Whether records are made by code that is linked in; otherwise a new value is all zero.
@@ -127,9 +127,9 @@ pub enum SchemaError {
         /// Name of the other.
         second: String,
     },
-    /// An app makes its records by code that is not here.
+    /// An app makes or keeps its records by code that is not here.
     #[error(
-        "the records of {name} (app {app}) are made by its `{on_create}`, which is not linked into this program; build a \
+        "the records of {name} (app {app}) need its `{function}`, which is not linked into this program; build a \
          store that has it: a crate that depends on the app and on backend-store, whose `main` is \
          `backend_store::cli::main(vec![Registration {{ app: {app}, factory: … }}])`"
     )]
@@ -139,7 +139,7 @@ pub enum SchemaError {
         /// Its number.
         app: u16,
         /// The function.
-        on_create: String,
+        function: String,
     },
     /// The code that is linked in is of another version than the schemas.
     #[error(
@@ -270,7 +270,7 @@ impl StoreApp {
         let registration = linked.iter().position(|other| other.app == schema.app);
         let registration = registration.map(|index| linked.swap_remove(index));
         let is_linked = registration.is_some();
-        let idle = config.idle.unwrap_or(Duration::from_millis(newest.idle_ms));
+        let idle = config.idle.or(newest.idle());
         let factory = factory(&newest, schema, &schemas, registration, config.idle)?;
         let admission = config.admission.as_ref().map(|admission| limits(&newest, admission)).transpose()?;
         Ok(Self {
@@ -310,10 +310,13 @@ fn factory(
 ) -> Result<AppFactory, SchemaError> {
     let (name, app) = (file.app.clone(), schema.app);
     let Some(registration) = registration else {
-        if let Some(on_create) = file.on_create.clone() {
-            return Err(SchemaError::NotLinked { name, app, on_create });
+        if let Some(function) = file.on_create.clone() {
+            return Err(SchemaError::NotLinked { name, app, function });
         }
-        let idle = idle.unwrap_or(Duration::from_millis(file.idle_ms));
+        let Some(idle) = idle.or(file.idle()) else {
+            let function = file.idle_by.clone().unwrap_or_default();
+            return Err(SchemaError::NotLinked { name, app, function });
+        };
         return Ok(Box::new(move || Box::new(ZeroCreator { schema, idle })));
     };
     let code = (registration.factory)().schema();
@@ -353,14 +356,14 @@ struct ZeroCreator {
 impl Creator for ZeroCreator {
     fn create(&mut self, _key: &[u8], _records: &dyn Records) -> Result<Created, Refusal> {
         let value = vec![0; usize::from(self.schema.value_len)];
-        Ok(Created { value, companions: Vec::new(), keep_for: None })
+        Ok(Created { value, companions: Vec::new() })
     }
 
     fn schema(&self) -> Schema {
         self.schema
     }
 
-    fn idle(&self) -> Duration {
+    fn idle(&self, _key: &[u8], _value: &[u8]) -> Duration {
         self.idle
     }
 }
@@ -385,8 +388,8 @@ impl Creator for Accepting {
         self.schemas.clone()
     }
 
-    fn idle(&self) -> Duration {
-        self.inner.idle()
+    fn idle(&self, key: &[u8], value: &[u8]) -> Duration {
+        self.inner.idle(key, value)
     }
 }
 
@@ -411,8 +414,8 @@ impl Creator for Adapted {
         self.schema
     }
 
-    fn idle(&self) -> Duration {
-        self.idle.unwrap_or_else(|| self.inner.idle())
+    fn idle(&self, key: &[u8], value: &[u8]) -> Duration {
+        self.idle.unwrap_or_else(|| self.inner.idle(key, value))
     }
 }
 
@@ -433,6 +436,11 @@ impl Records for Cut<'_> {
 }
 
 impl SchemaFile {
+    /// After how long without lease and traffic a record is deleted, if that is the same for all.
+    fn idle(&self) -> Option<Duration> {
+        self.idle_by.is_none().then_some(Duration::from_millis(self.idle_ms))
+    }
+
     /// Reads what `cargo build` emitted.
     ///
     /// # Errors

@@ -3,8 +3,8 @@
  *
  *     app           firewall, number 3
  *     target        v1model (BMv2 simple_switch)
- *     fingerprint   0x02c6, of the layout of key and state
- *     program       0x82a24f6a2db3b77d
+ *     fingerprint   0xff71, of the layout of key and state
+ *     program       0x398cbc28bfc33b4b
  *
  * Lets in what was asked for.
  *
@@ -86,10 +86,10 @@ const bit<8>  PROTOCOL_UDP           = 17;
 
 /// This app, in every message.
 const bit<16> FIREWALL_APP         = 3;
-const bit<16> FIREWALL_FINGERPRINT = 0x02c6;
+const bit<16> FIREWALL_FINGERPRINT = 0xff71;
 
 /// How far a flow is.
-/// apps/src/firewall.rs:27: `Phase`
+/// apps/src/firewall.rs:12: `Phase`
 const bit<8> PHASE_NEW           = 0;    // Nothing has passed.
 const bit<8> PHASE_INSIDE_ASKED  = 1;    // The end inside has asked.
 const bit<8> PHASE_OUTSIDE_ASKED = 2;    // The end outside has asked.
@@ -167,13 +167,12 @@ enum bit<8> rp_drop_t {
     NO_LEASE                 = 13,     // a RECALL of what is not held
     NOT_CONFIGURED           = 14,     // the operator has not configured the switch, or not this shard
     PROTOCOL_UNAUTHENTICATED = 15,     // never counted here: only the software switch looks at codes
-    NOT_IPV4                 = 16,     // apps/src/firewall.rs:87
-    UNSOLICITED              = 17,     // apps/src/firewall.rs:114
-    ICMP_KIND                = 18,     // apps/src/firewall.rs:106
-    NOT_FOLLOWED             = 19,     // apps/src/firewall.rs:109
-    OUT_OF_STATE             = 20      // apps/src/firewall.rs:125
+    NOT_IPV4                 = 16,     // apps/src/firewall.rs:53
+    NOT_FOLLOWED             = 17,     // apps/src/firewall.rs:55
+    UNSOLICITED              = 18,     // apps/src/firewall.rs:77
+    OUT_OF_STATE             = 19      // apps/src/firewall.rs:88
 }
-const bit<32> RP_DROPS = 21;
+const bit<32> RP_DROPS = 20;
 
 /* ---- headers */
 
@@ -295,43 +294,44 @@ header rp_sweep_h {
     bit<32> generation;         // to be cleared; 0: to be looked at
 }
 
-/// A flow, whichever way its packets go.
-/// apps/src/firewall.rs:12: `Flow` on the wire
-header flow_h {
-    bit<32> inside;          // The end inside.
-    bit<16> inside_port;     // Its TCP or UDP port, or the ICMP identifier.
-    bit<32> outside;         // The end outside.
-    bit<16> outside_port;    // Its TCP or UDP port, or the ICMP identifier.
-    bit<8>  protocol;        // IP protocol.
+/// What tells one conversation from another: the 5-tuple. Both ports are the identifier in ICMP echo (RFC 5508), and zero
+/// where there are neither.
+/// apps/src/firewall.rs:32: `FiveTuple` on the wire
+header five_tuple_h {
+    bit<32> src;         // Source address.
+    bit<16> src_port;    // Source port.
+    bit<32> dst;         // Destination address.
+    bit<16> dst_port;    // Destination port.
+    bit<8>  protocol;    // IP protocol.
 }
 
-/// What is known of a flow.
-/// apps/src/firewall.rs:48: `Track` on the wire
+/// What is known of a flow. Its key has the inside as source, whichever way the packet goes.
+/// apps/src/firewall.rs:33: `Track` on the wire
 header track_h {
     bit<8> phase;    // How far it is.
 }
 
 /// All headers, in wire order: first what is wrapped around a frame on its way to the store, then the frame.
 struct headers_t {
-    ethernet_h rp_ethernet;
-    ipv4_h     rp_ipv4;
-    rp_udp_h   rp_udp;
-    rp_h       rp;
-    flow_h     rp_key;
-    track_h    rp_value;
-    ethernet_h ethernet;
-    rp_sweep_h rp_sweep;
-    vlan_h     vlan;
-    ipv4_h     ipv4;
-    ipv6_h     ipv6;
-    ports_h    ports;
-    tcp_h      tcp;
-    udp_h      udp;
-    icmp_h     icmp;
-    ipv4_h     inner_ipv4;
-    ports_h    inner_ports;
-    udp_h      inner_udp;
-    icmp_h     inner_icmp;
+    ethernet_h   rp_ethernet;
+    ipv4_h       rp_ipv4;
+    rp_udp_h     rp_udp;
+    rp_h         rp;
+    five_tuple_h rp_key;
+    track_h      rp_value;
+    ethernet_h   ethernet;
+    rp_sweep_h   rp_sweep;
+    vlan_h       vlan;
+    ipv4_h       ipv4;
+    ipv6_h       ipv6;
+    ports_h      ports;
+    tcp_h        tcp;
+    udp_h        udp;
+    icmp_h       icmp;
+    ipv4_h       inner_ipv4;
+    ports_h      inner_ports;
+    udp_h        inner_udp;
+    icmp_h       inner_icmp;
 }
 
 /* ---- metadata */
@@ -443,16 +443,16 @@ struct rp_slot_t {
     bool    renew;              // and past half of the lease
 }
 
-/// apps/src/firewall.rs:12: `Flow`
-struct flow_t {
-    bit<32> inside;
-    bit<16> inside_port;
-    bit<32> outside;
-    bit<16> outside_port;
+/// apps/src/firewall.rs:32: `FiveTuple`
+struct five_tuple_t {
+    bit<32> src;
+    bit<16> src_port;
+    bit<32> dst;
+    bit<16> dst_port;
     bit<8>  protocol;
 }
 
-/// apps/src/firewall.rs:48: `Track`
+/// apps/src/firewall.rs:33: `Track`
 struct track_t {
     bit<8> phase;
 }
@@ -460,9 +460,9 @@ struct track_t {
 /// Where the handler needs its state. `lease` creates the record if it is absent, `find` does not.
 enum bit<8> firewall_point_t {
     NONE    = 0,
-    FIND_1  = 1,    // apps/src/firewall.rs:92
-    LEASE_2 = 2,    // apps/src/firewall.rs:117
-    FIND_3  = 3     // apps/src/firewall.rs:119
+    FIND_1  = 1,    // apps/src/firewall.rs:61
+    LEASE_2 = 2,    // apps/src/firewall.rs:80
+    FIND_3  = 3     // apps/src/firewall.rs:82
 }
 
 /// Locals of guard() that are set before a lease point and read after it.
@@ -483,7 +483,7 @@ struct metadata_t {
     @field_list(rp_keep_t.PASS)
     rp_pass_t    pass;
     @field_list(rp_keep_t.PASS)
-    flow_t absent_key;    // of which the store has just said so
+    five_tuple_t absent_key;    // of which the store has just said so
     @field_list(rp_keep_t.RENEW)
     rp_config_t  config;
     @field_list(rp_keep_t.RENEW)
@@ -491,7 +491,7 @@ struct metadata_t {
     @field_list(rp_keep_t.RENEW)
     rp_message_t message;
     @field_list(rp_keep_t.RENEW)
-    flow_t            key;
+    five_tuple_t      key;
     track_t           value;
     rp_slot_t         slot;
     rp_sums_t         sums;
@@ -684,7 +684,7 @@ parser FirewallParser(packet_in packet, out headers_t hdr, inout metadata_t meta
     }
 }
 
-/* ---- the handler: guard(), apps/src/firewall.rs:86 */
+/* ---- the handler: guard(), apps/src/firewall.rs:52 */
 
 action rp_forward(inout metadata_t meta) {
     meta.verdict = rp_verdict_t.FORWARD;
@@ -702,39 +702,27 @@ action rp_reach(inout metadata_t meta, in firewall_point_t point, in bool create
 }
 
 /// Follows the flow of each packet, and lets pass what belongs to one.
-/// apps/src/firewall.rs:86: guard(), up to its lease point or to its end.
+/// apps/src/firewall.rs:52: guard(), up to its lease point or to its end.
 control Guard(inout headers_t hdr, inout metadata_t meta) {
-    bool outward_2;
-    bit<16> inside_port;
-    bit<16> outside_port;
-    bit<16> value_ = 0;
-    bit<16> value_2 = 0;
-    bit<32> inside_found = 0;
-    bit<32> outside = 0;
-    bit<32> about_inside;
-    bit<16> about_inside_port;
-    bit<32> about_outside;
-    bit<16> about_outside_port;
-    bit<8> about_protocol;
+    bool has_conversation = false;
+    bit<16> src_port;
+    bit<16> dst_port;
+    bit<16> src_port_2;
+    bit<16> dst_port_2;
+    bit<32> tuple_src = 0;
+    bit<16> tuple_src_port = 0;
+    bit<32> tuple_dst = 0;
+    bit<16> tuple_dst_port = 0;
+    bit<8> tuple_protocol = 0;
+    bit<32> flow_src = 0;
+    bit<16> flow_src_port = 0;
+    bit<32> flow_dst = 0;
+    bit<16> flow_dst_port = 0;
     bool asks;
-    bool outward_3;
-    bit<16> inside_port_2;
-    bit<16> outside_port_2;
-    bit<16> value_3 = 0;
-    bit<16> value_4 = 0;
-    bit<32> inside_2 = 0;
-    bit<32> outside_2 = 0;
-    bit<32> flow_inside;
-    bit<16> flow_inside_port;
-    bit<32> flow_outside;
-    bit<16> flow_outside_port;
-    bit<8> flow_protocol;
     bool blocked_found;
-    bool published_found = false;
-    bool condition;
 
     /// The switch's ports that lead inside.
-    /// apps/src/firewall.rs:55: `Inside`, looked up in line 88.
+    /// apps/src/firewall.rs:40: `Inside`, looked up in line 57.
     action set_inside(bit<1> value) {
         meta.local.outward = value == 1;
     }
@@ -747,36 +735,36 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
         size                 = FIREWALL_INSIDE_SIZE;
     }
 
-    /// Flows that nobody inside may open.
-    /// apps/src/firewall.rs:59: `Blocked`, looked up in line 112.
+    /// What nobody inside may open.
+    /// apps/src/firewall.rs:44: `Blocked`, looked up in line 75.
     action set_blocked(bit<1> value) {
         blocked_found = value == 1;
     }
     table blocked {
         key                  = {
-            flow_inside       : ternary @name("inside");          // 32 bits
-            flow_inside_port  : ternary @name("inside_port");     // 16 bits
-            flow_outside      : ternary @name("outside");         // 32 bits
-            flow_outside_port : ternary @name("outside_port");    // 16 bits
-            flow_protocol     : ternary @name("protocol");        // 8 bits
+            tuple_src      : ternary @name("src");         // 32 bits
+            tuple_src_port : ternary @name("src_port");    // 16 bits
+            tuple_dst      : ternary @name("dst");         // 32 bits
+            tuple_dst_port : ternary @name("dst_port");    // 16 bits
+            tuple_protocol : ternary @name("protocol");    // 8 bits
         }
         actions              = { set_blocked; }
         const default_action = set_blocked(0);
         size                 = FIREWALL_BLOCKED_SIZE;
     }
 
-    /// Flows that anybody outside may open.
-    /// apps/src/firewall.rs:63: `Published`, looked up in line 112.
+    /// What anybody outside may open.
+    /// apps/src/firewall.rs:48: `Published`, looked up in line 75.
     action set_published(bit<1> value) {
-        published_found = value == 1;
+        meta.local.opens = value == 1;
     }
     table published {
         key                  = {
-            flow_inside       : ternary @name("inside");          // 32 bits
-            flow_inside_port  : ternary @name("inside_port");     // 16 bits
-            flow_outside      : ternary @name("outside");         // 32 bits
-            flow_outside_port : ternary @name("outside_port");    // 16 bits
-            flow_protocol     : ternary @name("protocol");        // 8 bits
+            tuple_src      : ternary @name("src");         // 32 bits
+            tuple_src_port : ternary @name("src_port");    // 16 bits
+            tuple_dst      : ternary @name("dst");         // 32 bits
+            tuple_dst_port : ternary @name("dst_port");    // 16 bits
+            tuple_protocol : ternary @name("protocol");    // 8 bits
         }
         actions              = { set_published; }
         const default_action = set_published(0);
@@ -784,48 +772,80 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
-#line 87 "apps/src/firewall.rs"
+#line 53 "apps/src/firewall.rs"
         if (!hdr.ipv4.isValid()) { rp_drop(meta, rp_drop_t.NOT_IPV4); return; }
-        inside.apply();
-#line 90 "apps/src/firewall.rs"
         if (hdr.inner_ipv4.isValid()) {
-#line 70 "apps/src/firewall.rs"
-            outward_2 = !meta.local.outward;
-            inside_port = 0;
-            outside_port = 0;
-            if (hdr.inner_ports.isValid()) {
-                if (outward_2) { value_ = hdr.inner_ports.src; } else { value_ = hdr.inner_ports.dst; }
-#line 74 "apps/src/firewall.rs"
-                inside_port = value_;
-                if (outward_2) { value_2 = hdr.inner_ports.dst; } else { value_2 = hdr.inner_ports.src; }
-#line 75 "apps/src/firewall.rs"
-                outside_port = value_2;
-            } else if (hdr.inner_icmp.isValid()) {
-                inside_port = hdr.inner_icmp.identifier;
+            if (hdr.inner_icmp.isValid()) {
+                has_conversation = hdr.inner_icmp.kind == 8 || hdr.inner_icmp.kind == 0;
+            } else {
+                has_conversation = hdr.inner_ports.isValid();
             }
-            if (outward_2) { inside_found = hdr.inner_ipv4.src; } else { inside_found = hdr.inner_ipv4.dst; }
-            if (outward_2) { outside = hdr.inner_ipv4.dst; } else { outside = hdr.inner_ipv4.src; }
-#line 91 "apps/src/firewall.rs"
-            about_inside = inside_found;
-#line 91 "apps/src/firewall.rs"
-            about_inside_port = inside_port;
-#line 91 "apps/src/firewall.rs"
-            about_outside = outside;
-#line 91 "apps/src/firewall.rs"
-            about_outside_port = outside_port;
-#line 91 "apps/src/firewall.rs"
-            about_protocol = hdr.inner_ipv4.protocol;
-            meta.key = { about_inside, about_inside_port, about_outside, about_outside_port, about_protocol };
+        } else if (hdr.icmp.isValid()) {
+            has_conversation = hdr.icmp.kind == 8 || hdr.icmp.kind == 0;
+        } else {
+            has_conversation = hdr.ports.isValid();
+        }
+        if (!has_conversation) {
+#line 55 "apps/src/firewall.rs"
+            rp_drop(meta, rp_drop_t.NOT_FOLLOWED);
+            return;
+        }
+#line 57 "apps/src/firewall.rs"
+        inside.apply();
+        if (hdr.inner_ipv4.isValid()) {
+            src_port = 0;
+            dst_port = 0;
+            if (hdr.inner_ports.isValid()) {
+                src_port = hdr.inner_ports.src;
+                dst_port = hdr.inner_ports.dst;
+            } else if (hdr.inner_icmp.isValid()) {
+                src_port = hdr.inner_icmp.identifier;
+                dst_port = hdr.inner_icmp.identifier;
+            }
+            tuple_src = hdr.inner_ipv4.dst;
+            tuple_src_port = dst_port;
+            tuple_dst = hdr.inner_ipv4.src;
+            tuple_dst_port = src_port;
+            tuple_protocol = hdr.inner_ipv4.protocol;
+        } else {
+            src_port_2 = 0;
+            dst_port_2 = 0;
+            if (hdr.ports.isValid()) {
+                src_port_2 = hdr.ports.src;
+                dst_port_2 = hdr.ports.dst;
+            } else if (hdr.icmp.isValid()) {
+                src_port_2 = hdr.icmp.identifier;
+                dst_port_2 = hdr.icmp.identifier;
+            }
+            tuple_src = hdr.ipv4.src;
+            tuple_src_port = src_port_2;
+            tuple_dst = hdr.ipv4.dst;
+            tuple_dst_port = dst_port_2;
+            tuple_protocol = hdr.ipv4.protocol;
+        }
+#line 59 "apps/src/firewall.rs"
+        if (meta.local.outward) {
+            flow_src = tuple_src;
+            flow_src_port = tuple_src_port;
+            flow_dst = tuple_dst;
+            flow_dst_port = tuple_dst_port;
+        } else {
+            flow_src = tuple_dst;
+            flow_src_port = tuple_dst_port;
+            flow_dst = tuple_src;
+            flow_dst_port = tuple_src_port;
+        }
+#line 60 "apps/src/firewall.rs"
+        if (hdr.inner_ipv4.isValid()) {
+            meta.key = { flow_src, flow_src_port, flow_dst, flow_dst_port, tuple_protocol };
             rp_reach(meta, firewall_point_t.FIND_1, false);
             return;
         }
         asks = true;
-#line 96 "apps/src/firewall.rs"
         meta.local.answers = true;
-#line 96 "apps/src/firewall.rs"
         meta.local.fin = false;
-#line 96 "apps/src/firewall.rs"
         meta.local.rst = false;
+#line 66 "apps/src/firewall.rs"
         if (hdr.tcp.isValid()) {
             asks = hdr.tcp.syn == 1 && hdr.tcp.ack == 0;
             meta.local.answers = hdr.tcp.syn == 1 && hdr.tcp.ack == 1;
@@ -834,228 +854,106 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
         } else if (hdr.icmp.isValid()) {
             asks = hdr.icmp.kind == 8;
             meta.local.answers = hdr.icmp.kind == 0;
-            if (!asks && !meta.local.answers) {
-                rp_drop(meta, rp_drop_t.ICMP_KIND);
-                return;
-            }
-#line 108 "apps/src/firewall.rs"
-        } else if (!hdr.udp.isValid()) {
-            rp_drop(meta, rp_drop_t.NOT_FOLLOWED);
-            return;
         }
-#line 70 "apps/src/firewall.rs"
-        outward_3 = meta.local.outward;
-        inside_port_2 = 0;
-        outside_port_2 = 0;
-        if (hdr.ports.isValid()) {
-            if (outward_3) { value_3 = hdr.ports.src; } else { value_3 = hdr.ports.dst; }
-#line 74 "apps/src/firewall.rs"
-            inside_port_2 = value_3;
-            if (outward_3) { value_4 = hdr.ports.dst; } else { value_4 = hdr.ports.src; }
-#line 75 "apps/src/firewall.rs"
-            outside_port_2 = value_4;
-        } else if (hdr.icmp.isValid()) {
-            inside_port_2 = hdr.icmp.identifier;
-        }
-        if (outward_3) { inside_2 = hdr.ipv4.src; } else { inside_2 = hdr.ipv4.dst; }
-        if (outward_3) { outside_2 = hdr.ipv4.dst; } else { outside_2 = hdr.ipv4.src; }
-#line 111 "apps/src/firewall.rs"
-        flow_inside = inside_2;
-#line 111 "apps/src/firewall.rs"
-        flow_inside_port = inside_port_2;
-#line 111 "apps/src/firewall.rs"
-        flow_outside = outside_2;
-#line 111 "apps/src/firewall.rs"
-        flow_outside_port = outside_port_2;
-#line 111 "apps/src/firewall.rs"
-        flow_protocol = hdr.ipv4.protocol;
-        condition = asks;
-#line 112 "apps/src/firewall.rs"
-        if (condition) {
-#line 112 "apps/src/firewall.rs"
+        meta.local.opens = asks;
+        if (asks) {
             if (meta.local.outward) {
-#line 112 "apps/src/firewall.rs"
                 blocked.apply();
-#line 112 "apps/src/firewall.rs"
-                published_found = !blocked_found;
+                meta.local.opens = !blocked_found;
             } else {
-#line 112 "apps/src/firewall.rs"
                 published.apply();
             }
-#line 112 "apps/src/firewall.rs"
-            condition = published_found;
         }
-#line 112 "apps/src/firewall.rs"
-        meta.local.opens = condition;
+#line 76 "apps/src/firewall.rs"
         if (asks && !meta.local.answers && !meta.local.opens) {
             rp_drop(meta, rp_drop_t.UNSOLICITED);
             return;
         }
-#line 116 "apps/src/firewall.rs"
+#line 79 "apps/src/firewall.rs"
         if (meta.local.opens) {
-            meta.key = { flow_inside, flow_inside_port, flow_outside, flow_outside_port, flow_protocol };
+            meta.key = { flow_src, flow_src_port, flow_dst, flow_dst_port, tuple_protocol };
             rp_reach(meta, firewall_point_t.LEASE_2, true);
             return;
         }
-#line 119 "apps/src/firewall.rs"
-        meta.key = { flow_inside, flow_inside_port, flow_outside, flow_outside_port, flow_protocol };
+#line 82 "apps/src/firewall.rs"
+        meta.key = { flow_src, flow_src_port, flow_dst, flow_dst_port, tuple_protocol };
         rp_reach(meta, firewall_point_t.FIND_3, false);
-#line 904 "firewall.p4"
+#line 882 "firewall.p4"
     }
 }
 
-/// apps/src/firewall.rs:92: the rest of guard(), with the state in `meta.value`.
+/// apps/src/firewall.rs:61: the rest of guard(), with the state in `meta.value`.
 control GuardHeld1(inout headers_t hdr, inout metadata_t meta) {
     apply {
-#line 93 "apps/src/firewall.rs"
+#line 62 "apps/src/firewall.rs"
         rp_forward(meta);
-#line 913 "firewall.p4"
+#line 891 "firewall.p4"
     }
 }
 
-/// apps/src/firewall.rs:92: what guard() does if there is no such record.
+/// apps/src/firewall.rs:61 and 82: what guard() does if there is no such record.
 control GuardAbsent1(inout headers_t hdr, inout metadata_t meta) {
     apply {
-#line 92 "apps/src/firewall.rs"
+#line 61 "apps/src/firewall.rs"
         rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 922 "firewall.p4"
+#line 900 "firewall.p4"
     }
 }
 
-/// apps/src/firewall.rs:117: the rest of guard(), with the state in `meta.value`.
+/// apps/src/firewall.rs:80 and 82: the rest of guard(), with the state in `meta.value`.
 control GuardHeld2(inout headers_t hdr, inout metadata_t meta) {
-    bit<8> phase;
     bit<8> next = 0;
 
     apply {
-#line 123 "apps/src/firewall.rs"
+#line 86 "apps/src/firewall.rs"
         if ((meta.value.phase == PHASE_NEW || meta.value.phase == PHASE_CLOSED || meta.value.phase == PHASE_RESET) && (meta.local.opens && meta.local.outward)) {
-#line 123 "apps/src/firewall.rs"
             next = PHASE_INSIDE_ASKED;
+#line 87 "apps/src/firewall.rs"
         } else if ((meta.value.phase == PHASE_NEW || meta.value.phase == PHASE_CLOSED || meta.value.phase == PHASE_RESET) && meta.local.opens) {
-#line 124 "apps/src/firewall.rs"
             next = PHASE_OUTSIDE_ASKED;
+#line 88 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_NEW || meta.value.phase == PHASE_RESET) {
-#line 125 "apps/src/firewall.rs"
             rp_drop(meta, rp_drop_t.OUT_OF_STATE);
             return;
-#line 126 "apps/src/firewall.rs"
+#line 89 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_INSIDE_ASKED && (meta.local.rst && !meta.local.outward)) {
-#line 126 "apps/src/firewall.rs"
             next = PHASE_RESET;
+#line 90 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_INSIDE_ASKED && (meta.local.answers && !meta.local.outward)) {
-#line 127 "apps/src/firewall.rs"
             next = PHASE_OPEN;
+#line 91 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_OUTSIDE_ASKED && (meta.local.answers && meta.local.outward)) {
-#line 128 "apps/src/firewall.rs"
             next = PHASE_OPEN;
-#line 131 "apps/src/firewall.rs"
+#line 94 "apps/src/firewall.rs"
         } else if (meta.local.rst && meta.local.outward) {
-#line 131 "apps/src/firewall.rs"
             next = PHASE_RESET;
+#line 95 "apps/src/firewall.rs"
         } else if ((meta.value.phase == PHASE_INSIDE_ASKED || meta.value.phase == PHASE_OUTSIDE_ASKED) && !meta.local.opens) {
-#line 132 "apps/src/firewall.rs"
             rp_drop(meta, rp_drop_t.OUT_OF_STATE);
             return;
-#line 133 "apps/src/firewall.rs"
+#line 96 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_OPEN && (meta.local.fin && meta.local.outward)) {
-#line 133 "apps/src/firewall.rs"
             next = PHASE_INSIDE_DONE;
+#line 97 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_OPEN && meta.local.fin) {
-#line 134 "apps/src/firewall.rs"
             next = PHASE_OUTSIDE_DONE;
+#line 98 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_INSIDE_DONE && (meta.local.fin && !meta.local.outward)) {
-#line 135 "apps/src/firewall.rs"
             next = PHASE_CLOSED;
+#line 99 "apps/src/firewall.rs"
         } else if (meta.value.phase == PHASE_OUTSIDE_DONE && (meta.local.fin && meta.local.outward)) {
-#line 136 "apps/src/firewall.rs"
             next = PHASE_CLOSED;
         } else {
-#line 137 "apps/src/firewall.rs"
-            phase = meta.value.phase;
-#line 137 "apps/src/firewall.rs"
-            next = phase;
+#line 100 "apps/src/firewall.rs"
+            next = meta.value.phase;
         }
         if (next != meta.value.phase) {
             meta.wrote = true;
-#line 140 "apps/src/firewall.rs"
+#line 103 "apps/src/firewall.rs"
             meta.value.phase = next;
         }
         rp_forward(meta);
-#line 986 "firewall.p4"
-    }
-}
-
-/// apps/src/firewall.rs:119: the rest of guard(), with the state in `meta.value`.
-control GuardHeld3(inout headers_t hdr, inout metadata_t meta) {
-    bit<8> phase;
-    bit<8> next = 0;
-
-    apply {
-#line 123 "apps/src/firewall.rs"
-        if ((meta.value.phase == PHASE_NEW || meta.value.phase == PHASE_CLOSED || meta.value.phase == PHASE_RESET) && (meta.local.opens && meta.local.outward)) {
-#line 123 "apps/src/firewall.rs"
-            next = PHASE_INSIDE_ASKED;
-        } else if ((meta.value.phase == PHASE_NEW || meta.value.phase == PHASE_CLOSED || meta.value.phase == PHASE_RESET) && meta.local.opens) {
-#line 124 "apps/src/firewall.rs"
-            next = PHASE_OUTSIDE_ASKED;
-        } else if (meta.value.phase == PHASE_NEW || meta.value.phase == PHASE_RESET) {
-#line 125 "apps/src/firewall.rs"
-            rp_drop(meta, rp_drop_t.OUT_OF_STATE);
-            return;
-#line 126 "apps/src/firewall.rs"
-        } else if (meta.value.phase == PHASE_INSIDE_ASKED && (meta.local.rst && !meta.local.outward)) {
-#line 126 "apps/src/firewall.rs"
-            next = PHASE_RESET;
-        } else if (meta.value.phase == PHASE_INSIDE_ASKED && (meta.local.answers && !meta.local.outward)) {
-#line 127 "apps/src/firewall.rs"
-            next = PHASE_OPEN;
-        } else if (meta.value.phase == PHASE_OUTSIDE_ASKED && (meta.local.answers && meta.local.outward)) {
-#line 128 "apps/src/firewall.rs"
-            next = PHASE_OPEN;
-#line 131 "apps/src/firewall.rs"
-        } else if (meta.local.rst && meta.local.outward) {
-#line 131 "apps/src/firewall.rs"
-            next = PHASE_RESET;
-        } else if ((meta.value.phase == PHASE_INSIDE_ASKED || meta.value.phase == PHASE_OUTSIDE_ASKED) && !meta.local.opens) {
-#line 132 "apps/src/firewall.rs"
-            rp_drop(meta, rp_drop_t.OUT_OF_STATE);
-            return;
-#line 133 "apps/src/firewall.rs"
-        } else if (meta.value.phase == PHASE_OPEN && (meta.local.fin && meta.local.outward)) {
-#line 133 "apps/src/firewall.rs"
-            next = PHASE_INSIDE_DONE;
-        } else if (meta.value.phase == PHASE_OPEN && meta.local.fin) {
-#line 134 "apps/src/firewall.rs"
-            next = PHASE_OUTSIDE_DONE;
-        } else if (meta.value.phase == PHASE_INSIDE_DONE && (meta.local.fin && !meta.local.outward)) {
-#line 135 "apps/src/firewall.rs"
-            next = PHASE_CLOSED;
-        } else if (meta.value.phase == PHASE_OUTSIDE_DONE && (meta.local.fin && meta.local.outward)) {
-#line 136 "apps/src/firewall.rs"
-            next = PHASE_CLOSED;
-        } else {
-#line 137 "apps/src/firewall.rs"
-            phase = meta.value.phase;
-#line 137 "apps/src/firewall.rs"
-            next = phase;
-        }
-        if (next != meta.value.phase) {
-            meta.wrote = true;
-#line 140 "apps/src/firewall.rs"
-            meta.value.phase = next;
-        }
-        rp_forward(meta);
-#line 1050 "firewall.p4"
-    }
-}
-
-/// apps/src/firewall.rs:119: what guard() does if there is no such record.
-control GuardAbsent3(inout headers_t hdr, inout metadata_t meta) {
-    apply {
-#line 119 "apps/src/firewall.rs"
-        rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 1059 "firewall.p4"
+#line 957 "firewall.p4"
     }
 }
 
@@ -1158,10 +1056,10 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
         }
 
         if (meta.is_message) {
-            meta.key.inside = hdr.rp_key.inside;
-            meta.key.inside_port = hdr.rp_key.inside_port;
-            meta.key.outside = hdr.rp_key.outside;
-            meta.key.outside_port = hdr.rp_key.outside_port;
+            meta.key.src = hdr.rp_key.src;
+            meta.key.src_port = hdr.rp_key.src_port;
+            meta.key.dst = hdr.rp_key.dst;
+            meta.key.dst_port = hdr.rp_key.dst_port;
             meta.key.protocol = hdr.rp_key.protocol;
         }
     }
@@ -1174,7 +1072,7 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
 control RpLocate(in headers_t hdr, inout metadata_t meta) {
     apply {
         bit<32> crc;
-        hash(crc, HashAlgorithm.crc32, 32w0, { meta.key.inside, meta.key.inside_port, meta.key.outside, meta.key.outside_port, meta.key.protocol }, 64w1 << 32);
+        hash(crc, HashAlgorithm.crc32, 32w0, { meta.key.src, meta.key.src_port, meta.key.dst, meta.key.dst_port, meta.key.protocol }, 64w1 << 32);
         if (meta.step == rp_step_t.SWEEP) {
             crc = hdr.rp_sweep.slot;
         }
@@ -1202,40 +1100,40 @@ control RpTicket(in headers_t hdr, inout metadata_t meta) {
 
 /// Whose slot it is.
 control RpKey(inout metadata_t meta) {
-    register<bit<32>>(FIREWALL_SLOTS) flow_inside;
-    register<bit<16>>(FIREWALL_SLOTS) flow_inside_port;
-    register<bit<32>>(FIREWALL_SLOTS) flow_outside;
-    register<bit<16>>(FIREWALL_SLOTS) flow_outside_port;
-    register<bit<8>>(FIREWALL_SLOTS) flow_protocol;
+    register<bit<32>>(FIREWALL_SLOTS) five_tuple_src;
+    register<bit<16>>(FIREWALL_SLOTS) five_tuple_src_port;
+    register<bit<32>>(FIREWALL_SLOTS) five_tuple_dst;
+    register<bit<16>>(FIREWALL_SLOTS) five_tuple_dst_port;
+    register<bit<8>>(FIREWALL_SLOTS) five_tuple_protocol;
 
     apply {
-        flow_t key;
+        five_tuple_t key;
         @atomic {
-            flow_inside.read(key.inside, meta.slot.index);
-            flow_inside_port.read(key.inside_port, meta.slot.index);
-            flow_outside.read(key.outside, meta.slot.index);
-            flow_outside_port.read(key.outside_port, meta.slot.index);
-            flow_protocol.read(key.protocol, meta.slot.index);
+            five_tuple_src.read(key.src, meta.slot.index);
+            five_tuple_src_port.read(key.src_port, meta.slot.index);
+            five_tuple_dst.read(key.dst, meta.slot.index);
+            five_tuple_dst_port.read(key.dst_port, meta.slot.index);
+            five_tuple_protocol.read(key.protocol, meta.slot.index);
             if (meta.slot.granted) {
-                flow_inside.write(meta.slot.index, meta.key.inside);
-                flow_inside_port.write(meta.slot.index, meta.key.inside_port);
-                flow_outside.write(meta.slot.index, meta.key.outside);
-                flow_outside_port.write(meta.slot.index, meta.key.outside_port);
-                flow_protocol.write(meta.slot.index, meta.key.protocol);
+                five_tuple_src.write(meta.slot.index, meta.key.src);
+                five_tuple_src_port.write(meta.slot.index, meta.key.src_port);
+                five_tuple_dst.write(meta.slot.index, meta.key.dst);
+                five_tuple_dst_port.write(meta.slot.index, meta.key.dst_port);
+                five_tuple_protocol.write(meta.slot.index, meta.key.protocol);
             }
         }
-        meta.slot.matches = key.inside == meta.key.inside
-            && key.inside_port == meta.key.inside_port
-            && key.outside == meta.key.outside
-            && key.outside_port == meta.key.outside_port
+        meta.slot.matches = key.src == meta.key.src
+            && key.src_port == meta.key.src_port
+            && key.dst == meta.key.dst
+            && key.dst_port == meta.key.dst_port
             && key.protocol == meta.key.protocol;
 
         // What the store said of another key says nothing of this one.
         key = meta.absent_key;
-        if (!(key.inside == meta.key.inside
-            && key.inside_port == meta.key.inside_port
-            && key.outside == meta.key.outside
-            && key.outside_port == meta.key.outside_port
+        if (!(key.src == meta.key.src
+            && key.src_port == meta.key.src_port
+            && key.dst == meta.key.dst
+            && key.dst_port == meta.key.dst_port
             && key.protocol == meta.key.protocol)) {
             meta.pass.absent = 0;
         }
@@ -1721,11 +1619,11 @@ control RpWrap(inout headers_t hdr, in metadata_t meta) {
         hdr.rp.port                 = meta.message.port;
 
         hdr.rp_key.setValid();
-        hdr.rp_key.inside       = meta.key.inside;
-        hdr.rp_key.inside_port  = meta.key.inside_port;
-        hdr.rp_key.outside      = meta.key.outside;
-        hdr.rp_key.outside_port = meta.key.outside_port;
-        hdr.rp_key.protocol     = meta.key.protocol;
+        hdr.rp_key.src      = meta.key.src;
+        hdr.rp_key.src_port = meta.key.src_port;
+        hdr.rp_key.dst      = meta.key.dst;
+        hdr.rp_key.dst_port = meta.key.dst_port;
+        hdr.rp_key.protocol = meta.key.protocol;
 
         hdr.rp_value.setValid();
         hdr.rp_value.phase = 0;
@@ -1762,8 +1660,6 @@ control FirewallIngress(inout headers_t hdr, inout metadata_t meta,
     GuardHeld1()        guard_held_1;
     GuardAbsent1()      guard_absent_1;
     GuardHeld2()        guard_held_2;
-    GuardHeld3()        guard_held_3;
-    GuardAbsent3()      guard_absent_3;
     RpValueStore()      rp_value_store;
     RpSequence()        rp_sequence;
     RpAcknowledged()    rp_acknowledged;
@@ -1796,17 +1692,11 @@ control FirewallIngress(inout headers_t hdr, inout metadata_t meta,
             if (meta.slot.live && meta.point == firewall_point_t.FIND_1) {
                 guard_held_1.apply(hdr, meta);
             }
-            if (!meta.slot.live && meta.pass.absent == 1 && meta.point == firewall_point_t.FIND_1) {
+            if (!meta.slot.live && meta.pass.absent == 1 && (meta.point == firewall_point_t.FIND_1 || meta.point == firewall_point_t.FIND_3)) {
                 guard_absent_1.apply(hdr, meta);
             }
-            if (meta.slot.live && meta.point == firewall_point_t.LEASE_2) {
+            if (meta.slot.live && (meta.point == firewall_point_t.LEASE_2 || meta.point == firewall_point_t.FIND_3)) {
                 guard_held_2.apply(hdr, meta);
-            }
-            if (meta.slot.live && meta.point == firewall_point_t.FIND_3) {
-                guard_held_3.apply(hdr, meta);
-            }
-            if (!meta.slot.live && meta.pass.absent == 1 && meta.point == firewall_point_t.FIND_3) {
-                guard_absent_3.apply(hdr, meta);
             }
             rp_value_store.apply(hdr, meta);
             rp_sequence.apply(hdr, meta);

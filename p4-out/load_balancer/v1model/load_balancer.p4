@@ -3,8 +3,8 @@
  *
  *     app           load_balancer, number 4
  *     target        v1model (BMv2 simple_switch)
- *     fingerprint   0xc19a, of the layout of key and state
- *     program       0x1455c7fdccaeb70b
+ *     fingerprint   0x11e5, of the layout of key and state
+ *     program       0xb74934cd1ab601ed
  *
  * Spreads connections over backends.
  *
@@ -86,7 +86,7 @@ const bit<8>  PROTOCOL_UDP           = 17;
 
 /// This app, in every message.
 const bit<16> LOAD_BALANCER_APP         = 4;
-const bit<16> LOAD_BALANCER_FINGERPRINT = 0xc19a;
+const bit<16> LOAD_BALANCER_FINGERPRINT = 0x11e5;
 /* ---- sizes */
 
 const bit<32> LOAD_BALANCER_SLOTS       = 1 << 16;
@@ -154,8 +154,8 @@ enum bit<8> rp_drop_t {
     NO_LEASE                 = 13,     // a RECALL of what is not held
     NOT_CONFIGURED           = 14,     // the operator has not configured the switch, or not this shard
     PROTOCOL_UNAUTHENTICATED = 15,     // never counted here: only the software switch looks at codes
-    NOT_IPV4                 = 16,     // apps/src/load_balancer.rs:93
-    NO_CONNECTION            = 17      // apps/src/load_balancer.rs:127
+    NOT_IPV4                 = 16,     // apps/src/load_balancer.rs:68
+    NO_CONNECTION            = 17      // apps/src/load_balancer.rs:81
 }
 const bit<32> RP_DROPS = 18;
 
@@ -279,18 +279,19 @@ header rp_sweep_h {
     bit<32> generation;         // to be cleared; 0: to be looked at
 }
 
-/// A connection to a virtual service.
-/// apps/src/load_balancer.rs:14: `Connection` on the wire
-header connection_h {
-    bit<32> client;          // Who opened it.
-    bit<16> client_port;     // Port of the client.
-    bit<32> service;         // Address of the service.
-    bit<16> service_port;    // Port of the service.
-    bit<8>  protocol;        // IP protocol.
+/// What tells one conversation from another: the 5-tuple. Both ports are the identifier in ICMP echo (RFC 5508), and zero
+/// where there are neither.
+/// apps/src/load_balancer.rs:13: `FiveTuple` on the wire
+header five_tuple_h {
+    bit<32> src;         // Source address.
+    bit<16> src_port;    // Source port.
+    bit<32> dst;         // Destination address.
+    bit<16> dst_port;    // Destination port.
+    bit<8>  protocol;    // IP protocol.
 }
 
-/// The backend that serves a connection.
-/// apps/src/load_balancer.rs:29: `Serving` on the wire
+/// The backend that serves a connection. Its key is what the client sends to the service.
+/// apps/src/load_balancer.rs:14: `Serving` on the wire
 header serving_h {
     bit<32> addr;          // Its address.
     bit<16> port;          // Its port.
@@ -304,7 +305,7 @@ struct headers_t {
     ipv4_h       rp_ipv4;
     rp_udp_h     rp_udp;
     rp_h         rp;
-    connection_h rp_key;
+    five_tuple_h rp_key;
     serving_h    rp_value;
     ethernet_h   ethernet;
     rp_sweep_h   rp_sweep;
@@ -430,16 +431,16 @@ struct rp_slot_t {
     bool    renew;              // and past half of the lease
 }
 
-/// apps/src/load_balancer.rs:14: `Connection`
-struct connection_t {
-    bit<32> client;
-    bit<16> client_port;
-    bit<32> service;
-    bit<16> service_port;
+/// apps/src/load_balancer.rs:13: `FiveTuple`
+struct five_tuple_t {
+    bit<32> src;
+    bit<16> src_port;
+    bit<32> dst;
+    bit<16> dst_port;
     bit<8>  protocol;
 }
 
-/// apps/src/load_balancer.rs:29: `Serving`
+/// apps/src/load_balancer.rs:14: `Serving`
 struct serving_t {
     bit<32> addr;
     bit<16> port;
@@ -449,9 +450,8 @@ struct serving_t {
 /// Where the handler needs its state. `lease` creates the record if it is absent, `find` does not.
 enum bit<8> load_balancer_point_t {
     NONE    = 0,
-    FIND_1  = 1,    // apps/src/load_balancer.rs:101
-    LEASE_2 = 2,    // apps/src/load_balancer.rs:125
-    FIND_3  = 3     // apps/src/load_balancer.rs:127
+    LEASE_1 = 1,    // apps/src/load_balancer.rs:79
+    FIND_2  = 2     // apps/src/load_balancer.rs:81
 }
 
 /// How the ones' complement sums of rewritten words changed, before folding (RFC 1624).
@@ -459,17 +459,20 @@ struct rp_sums_t {
     bit<32> ipv4_addresses;
     bit<32> ipv4_rest;
     bit<32> ports;
+    bit<32> icmp;
     bit<32> inner_addresses;
     bit<32> inner_ports;
+    bit<32> inner_icmp;
     bit<32> inner_ipv4_checksum;
     bit<32> inner_udp_checksum;
+    bit<32> inner_icmp_checksum;
 }
 
 struct metadata_t {
     @field_list(rp_keep_t.PASS)
     rp_pass_t    pass;
     @field_list(rp_keep_t.PASS)
-    connection_t absent_key;    // of which the store has just said so
+    five_tuple_t absent_key;    // of which the store has just said so
     @field_list(rp_keep_t.RENEW)
     rp_config_t  config;
     @field_list(rp_keep_t.RENEW)
@@ -477,7 +480,7 @@ struct metadata_t {
     @field_list(rp_keep_t.RENEW)
     rp_message_t message;
     @field_list(rp_keep_t.RENEW)
-    connection_t          key;
+    five_tuple_t          key;
     serving_t             value;
     rp_slot_t             slot;
     rp_sums_t             sums;
@@ -671,7 +674,7 @@ parser LoadBalancerParser(packet_in packet, out headers_t hdr, inout metadata_t 
     }
 }
 
-/* ---- the handler: balance(), apps/src/load_balancer.rs:92 */
+/* ---- the handler: balance(), apps/src/load_balancer.rs:67 */
 
 action rp_forward(inout metadata_t meta) {
     meta.verdict = rp_verdict_t.FORWARD;
@@ -695,36 +698,26 @@ action rp_reach(inout metadata_t meta, in load_balancer_point_t point, in bool c
 }
 
 /// Sends what clients send to the backend, and what it answers back in the name of the service.
-/// apps/src/load_balancer.rs:92: balance(), up to its lease point or to its end.
+/// apps/src/load_balancer.rs:67: balance(), up to its lease point or to its end.
 control Balance(inout headers_t hdr, inout metadata_t meta) {
-    bit<32> client;
-    bit<16> client_port;
-    bit<32> service;
-    bit<16> service_port;
-    bit<32> about_client;
-    bit<16> about_client_port;
-    bit<32> about_service;
-    bit<16> about_service_port;
-    bit<8> about_protocol;
-    bit<8> protocol;
+    bit<16> src_port;
+    bit<16> dst_port;
+    bit<16> src_port_2;
+    bit<16> dst_port_2;
+    bit<32> connection_src = 0;
+    bit<16> connection_src_port = 0;
+    bit<32> connection_dst = 0;
+    bit<16> connection_dst_port = 0;
+    bit<8> connection_protocol = 0;
     bit<32> front_addr;
     bit<16> front_port;
     bit<8> front_protocol;
-    bit<32> client_2;
-    bit<16> client_port_2;
-    bit<32> service_2;
-    bit<16> service_port_2;
     bool services_found;
-    bool opens = false;
-    bit<32> connection_client;
-    bit<16> connection_client_port;
-    bit<32> connection_service;
-    bit<16> connection_service_port;
-    bit<8> connection_protocol;
+    bool may_open = false;
 
     /// The service that a backend answers for, by the backend; of those that take packets translated. A backend stays here
     /// for as long as it has connections.
-    /// apps/src/load_balancer.rs:55: `Fronts`, looked up in line 112.
+    /// apps/src/load_balancer.rs:30: `Fronts`, looked up in line 70.
     @noWarn("unused")
     action set_fronts(bit<32> value_addr, bit<16> value_port, bit<8> value_protocol) {
         front_addr     = value_addr;
@@ -733,9 +726,9 @@ control Balance(inout headers_t hdr, inout metadata_t meta) {
     }
     table fronts {
         key                  = {
-            hdr.ipv4.src  : exact @name("addr");        // 32 bits
-            hdr.ports.src : exact @name("port");        // 16 bits
-            protocol      : exact @name("protocol");    // 8 bits
+            connection_src      : exact @name("addr");        // 32 bits
+            connection_src_port : exact @name("port");        // 16 bits
+            connection_protocol : exact @name("protocol");    // 8 bits
         }
         actions              = { set_fronts; }
         const default_action = set_fronts(0, 0, 0);
@@ -743,15 +736,15 @@ control Balance(inout headers_t hdr, inout metadata_t meta) {
     }
 
     /// The virtual services.
-    /// apps/src/load_balancer.rs:50: `Services`, looked up in line 119.
+    /// apps/src/load_balancer.rs:25: `Services`, looked up in line 75.
     action set_services(bit<1> value) {
         services_found = value == 1;
     }
     table services {
         key                  = {
-            service_2      : exact @name("addr");        // 32 bits
-            service_port_2 : exact @name("port");        // 16 bits
-            protocol       : exact @name("protocol");    // 8 bits
+            connection_dst      : exact @name("addr");        // 32 bits
+            connection_dst_port : exact @name("port");        // 16 bits
+            connection_protocol : exact @name("protocol");    // 8 bits
         }
         actions              = { set_services; }
         const default_action = set_services(0);
@@ -759,140 +752,119 @@ control Balance(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
-#line 93 "apps/src/load_balancer.rs"
+#line 68 "apps/src/load_balancer.rs"
         if (!hdr.ipv4.isValid()) { rp_drop(meta, rp_drop_t.NOT_IPV4); return; }
-        if (hdr.inner_ipv4.isValid() && hdr.inner_ports.isValid()) {
-#line 98 "apps/src/load_balancer.rs"
-            client = hdr.inner_ipv4.dst;
-#line 98 "apps/src/load_balancer.rs"
-            client_port = hdr.inner_ports.dst;
-            service = hdr.inner_ipv4.src;
-#line 99 "apps/src/load_balancer.rs"
-            service_port = hdr.inner_ports.src;
-            about_client = client;
-#line 100 "apps/src/load_balancer.rs"
-            about_client_port = client_port;
-#line 100 "apps/src/load_balancer.rs"
-            about_service = service;
-#line 100 "apps/src/load_balancer.rs"
-            about_service_port = service_port;
-#line 100 "apps/src/load_balancer.rs"
-            about_protocol = hdr.inner_ipv4.protocol;
-            meta.key = { about_client, about_client_port, about_service, about_service_port, about_protocol };
-            rp_reach(meta, load_balancer_point_t.FIND_1, false);
-            return;
+        if (hdr.inner_ipv4.isValid()) {
+            src_port = 0;
+            dst_port = 0;
+            if (hdr.inner_ports.isValid()) {
+                src_port = hdr.inner_ports.src;
+                dst_port = hdr.inner_ports.dst;
+            } else if (hdr.inner_icmp.isValid()) {
+                src_port = hdr.inner_icmp.identifier;
+                dst_port = hdr.inner_icmp.identifier;
+            }
+            connection_src = hdr.inner_ipv4.dst;
+            connection_src_port = dst_port;
+            connection_dst = hdr.inner_ipv4.src;
+            connection_dst_port = src_port;
+            connection_protocol = hdr.inner_ipv4.protocol;
+        } else {
+            src_port_2 = 0;
+            dst_port_2 = 0;
+            if (hdr.ports.isValid()) {
+                src_port_2 = hdr.ports.src;
+                dst_port_2 = hdr.ports.dst;
+            } else if (hdr.icmp.isValid()) {
+                src_port_2 = hdr.icmp.identifier;
+                dst_port_2 = hdr.icmp.identifier;
+            }
+            connection_src = hdr.ipv4.src;
+            connection_src_port = src_port_2;
+            connection_dst = hdr.ipv4.dst;
+            connection_dst_port = dst_port_2;
+            connection_protocol = hdr.ipv4.protocol;
         }
-#line 110 "apps/src/load_balancer.rs"
-        if (!hdr.ports.isValid()) { rp_forward(meta); return; }
-        protocol = hdr.ipv4.protocol;
+#line 70 "apps/src/load_balancer.rs"
         fronts.apply();
         if (front_port != 0) {
             hdr.ipv4.src = front_addr;
-            hdr.ports.src = front_port;
+            if (hdr.inner_ipv4.isValid()) {
+                hdr.inner_ipv4.dst = front_addr;
+                if (hdr.inner_ports.isValid()) {
+                    hdr.inner_ports.dst = front_port;
+                } else if (hdr.inner_icmp.isValid()) {
+                    hdr.inner_icmp.identifier = front_port;
+                }
+            } else if (hdr.ports.isValid()) {
+                hdr.ports.src = front_port;
+            } else if (hdr.icmp.isValid()) {
+                hdr.icmp.identifier = front_port;
+            }
+#line 73 "apps/src/load_balancer.rs"
             rp_forward(meta);
             return;
         }
-#line 118 "apps/src/load_balancer.rs"
-        client_2 = hdr.ipv4.src;
-#line 118 "apps/src/load_balancer.rs"
-        client_port_2 = hdr.ports.src;
-#line 118 "apps/src/load_balancer.rs"
-        service_2 = hdr.ipv4.dst;
-#line 118 "apps/src/load_balancer.rs"
-        service_port_2 = hdr.ports.dst;
+#line 75 "apps/src/load_balancer.rs"
         services.apply();
-#line 119 "apps/src/load_balancer.rs"
         if (!services_found) {
+#line 76 "apps/src/load_balancer.rs"
             rp_forward(meta);
             return;
         }
-#line 122 "apps/src/load_balancer.rs"
-        if (hdr.tcp.isValid()) { opens = hdr.tcp.syn == 1 && hdr.tcp.ack == 0; } else { opens = true; }
-        connection_client = client_2;
-#line 123 "apps/src/load_balancer.rs"
-        connection_client_port = client_port_2;
-#line 123 "apps/src/load_balancer.rs"
-        connection_service = service_2;
-#line 123 "apps/src/load_balancer.rs"
-        connection_service_port = service_port_2;
-#line 123 "apps/src/load_balancer.rs"
-        connection_protocol = protocol;
-        if (opens) {
-            meta.key = { connection_client, connection_client_port, connection_service, connection_service_port, connection_protocol };
-            rp_reach(meta, load_balancer_point_t.LEASE_2, true);
+#line 78 "apps/src/load_balancer.rs"
+        if (hdr.tcp.isValid()) {
+            may_open = hdr.tcp.syn == 1 && hdr.tcp.ack == 0;
+        } else {
+            may_open = !hdr.inner_ipv4.isValid();
+        }
+        if (may_open) {
+#line 79 "apps/src/load_balancer.rs"
+            meta.key = { connection_src, connection_src_port, connection_dst, connection_dst_port, connection_protocol };
+            rp_reach(meta, load_balancer_point_t.LEASE_1, true);
             return;
         }
-#line 127 "apps/src/load_balancer.rs"
-        meta.key = { connection_client, connection_client_port, connection_service, connection_service_port, connection_protocol };
-        rp_reach(meta, load_balancer_point_t.FIND_3, false);
-#line 829 "load_balancer.p4"
+#line 81 "apps/src/load_balancer.rs"
+        meta.key = { connection_src, connection_src_port, connection_dst, connection_dst_port, connection_protocol };
+        rp_reach(meta, load_balancer_point_t.FIND_2, false);
+#line 831 "load_balancer.p4"
     }
 }
 
-/// apps/src/load_balancer.rs:101: the rest of balance(), with the state in `meta.value`.
+/// apps/src/load_balancer.rs:79 and 81: the rest of balance(), with the state in `meta.value`.
 control BalanceHeld1(inout headers_t hdr, inout metadata_t meta) {
     apply {
-#line 102 "apps/src/load_balancer.rs"
+#line 84 "apps/src/load_balancer.rs"
         if (meta.value.direct == 1) {
             rp_via(meta, meta.value.addr);
             return;
         }
-#line 105 "apps/src/load_balancer.rs"
+#line 87 "apps/src/load_balancer.rs"
         hdr.ipv4.dst = meta.value.addr;
-        hdr.inner_ipv4.src = meta.value.addr;
-        hdr.inner_ports.src = meta.value.port;
-        rp_forward(meta);
-#line 846 "load_balancer.p4"
-    }
-}
-
-/// apps/src/load_balancer.rs:101: what balance() does if there is no such record.
-control BalanceAbsent1(inout headers_t hdr, inout metadata_t meta) {
-    apply {
-#line 101 "apps/src/load_balancer.rs"
-        rp_forward(meta);
-#line 855 "load_balancer.p4"
-    }
-}
-
-/// apps/src/load_balancer.rs:125: the rest of balance(), with the state in `meta.value`.
-control BalanceHeld2(inout headers_t hdr, inout metadata_t meta) {
-    apply {
-#line 130 "apps/src/load_balancer.rs"
-        if (meta.value.direct == 1) {
-            rp_via(meta, meta.value.addr);
-            return;
+        if (hdr.inner_ipv4.isValid()) {
+            hdr.inner_ipv4.src = meta.value.addr;
+            if (hdr.inner_ports.isValid()) {
+                hdr.inner_ports.src = meta.value.port;
+            } else if (hdr.inner_icmp.isValid()) {
+                hdr.inner_icmp.identifier = meta.value.port;
+            }
+        } else if (hdr.ports.isValid()) {
+            hdr.ports.dst = meta.value.port;
+        } else if (hdr.icmp.isValid()) {
+            hdr.icmp.identifier = meta.value.port;
         }
-#line 133 "apps/src/load_balancer.rs"
-        hdr.ipv4.dst = meta.value.addr;
-        hdr.ports.dst = meta.value.port;
+#line 88 "apps/src/load_balancer.rs"
         rp_forward(meta);
-#line 871 "load_balancer.p4"
+#line 859 "load_balancer.p4"
     }
 }
 
-/// apps/src/load_balancer.rs:127: the rest of balance(), with the state in `meta.value`.
-control BalanceHeld3(inout headers_t hdr, inout metadata_t meta) {
+/// apps/src/load_balancer.rs:81: what balance() does if there is no such record.
+control BalanceAbsent2(inout headers_t hdr, inout metadata_t meta) {
     apply {
-#line 130 "apps/src/load_balancer.rs"
-        if (meta.value.direct == 1) {
-            rp_via(meta, meta.value.addr);
-            return;
-        }
-#line 133 "apps/src/load_balancer.rs"
-        hdr.ipv4.dst = meta.value.addr;
-        hdr.ports.dst = meta.value.port;
-        rp_forward(meta);
-#line 887 "load_balancer.p4"
-    }
-}
-
-/// apps/src/load_balancer.rs:127: what balance() does if there is no such record.
-control BalanceAbsent3(inout headers_t hdr, inout metadata_t meta) {
-    apply {
-#line 127 "apps/src/load_balancer.rs"
+#line 81 "apps/src/load_balancer.rs"
         rp_drop(meta, rp_drop_t.NO_CONNECTION);
-#line 896 "load_balancer.p4"
+#line 868 "load_balancer.p4"
     }
 }
 
@@ -995,10 +967,10 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
         }
 
         if (meta.is_message) {
-            meta.key.client = hdr.rp_key.client;
-            meta.key.client_port = hdr.rp_key.client_port;
-            meta.key.service = hdr.rp_key.service;
-            meta.key.service_port = hdr.rp_key.service_port;
+            meta.key.src = hdr.rp_key.src;
+            meta.key.src_port = hdr.rp_key.src_port;
+            meta.key.dst = hdr.rp_key.dst;
+            meta.key.dst_port = hdr.rp_key.dst_port;
             meta.key.protocol = hdr.rp_key.protocol;
         }
     }
@@ -1011,7 +983,7 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
 control RpLocate(in headers_t hdr, inout metadata_t meta) {
     apply {
         bit<32> crc;
-        hash(crc, HashAlgorithm.crc32, 32w0, { meta.key.client, meta.key.client_port, meta.key.service, meta.key.service_port, meta.key.protocol }, 64w1 << 32);
+        hash(crc, HashAlgorithm.crc32, 32w0, { meta.key.src, meta.key.src_port, meta.key.dst, meta.key.dst_port, meta.key.protocol }, 64w1 << 32);
         if (meta.step == rp_step_t.SWEEP) {
             crc = hdr.rp_sweep.slot;
         }
@@ -1039,40 +1011,40 @@ control RpTicket(in headers_t hdr, inout metadata_t meta) {
 
 /// Whose slot it is.
 control RpKey(inout metadata_t meta) {
-    register<bit<32>>(LOAD_BALANCER_SLOTS) connection_client;
-    register<bit<16>>(LOAD_BALANCER_SLOTS) connection_client_port;
-    register<bit<32>>(LOAD_BALANCER_SLOTS) connection_service;
-    register<bit<16>>(LOAD_BALANCER_SLOTS) connection_service_port;
-    register<bit<8>>(LOAD_BALANCER_SLOTS) connection_protocol;
+    register<bit<32>>(LOAD_BALANCER_SLOTS) five_tuple_src;
+    register<bit<16>>(LOAD_BALANCER_SLOTS) five_tuple_src_port;
+    register<bit<32>>(LOAD_BALANCER_SLOTS) five_tuple_dst;
+    register<bit<16>>(LOAD_BALANCER_SLOTS) five_tuple_dst_port;
+    register<bit<8>>(LOAD_BALANCER_SLOTS) five_tuple_protocol;
 
     apply {
-        connection_t key;
+        five_tuple_t key;
         @atomic {
-            connection_client.read(key.client, meta.slot.index);
-            connection_client_port.read(key.client_port, meta.slot.index);
-            connection_service.read(key.service, meta.slot.index);
-            connection_service_port.read(key.service_port, meta.slot.index);
-            connection_protocol.read(key.protocol, meta.slot.index);
+            five_tuple_src.read(key.src, meta.slot.index);
+            five_tuple_src_port.read(key.src_port, meta.slot.index);
+            five_tuple_dst.read(key.dst, meta.slot.index);
+            five_tuple_dst_port.read(key.dst_port, meta.slot.index);
+            five_tuple_protocol.read(key.protocol, meta.slot.index);
             if (meta.slot.granted) {
-                connection_client.write(meta.slot.index, meta.key.client);
-                connection_client_port.write(meta.slot.index, meta.key.client_port);
-                connection_service.write(meta.slot.index, meta.key.service);
-                connection_service_port.write(meta.slot.index, meta.key.service_port);
-                connection_protocol.write(meta.slot.index, meta.key.protocol);
+                five_tuple_src.write(meta.slot.index, meta.key.src);
+                five_tuple_src_port.write(meta.slot.index, meta.key.src_port);
+                five_tuple_dst.write(meta.slot.index, meta.key.dst);
+                five_tuple_dst_port.write(meta.slot.index, meta.key.dst_port);
+                five_tuple_protocol.write(meta.slot.index, meta.key.protocol);
             }
         }
-        meta.slot.matches = key.client == meta.key.client
-            && key.client_port == meta.key.client_port
-            && key.service == meta.key.service
-            && key.service_port == meta.key.service_port
+        meta.slot.matches = key.src == meta.key.src
+            && key.src_port == meta.key.src_port
+            && key.dst == meta.key.dst
+            && key.dst_port == meta.key.dst_port
             && key.protocol == meta.key.protocol;
 
         // What the store said of another key says nothing of this one.
         key = meta.absent_key;
-        if (!(key.client == meta.key.client
-            && key.client_port == meta.key.client_port
-            && key.service == meta.key.service
-            && key.service_port == meta.key.service_port
+        if (!(key.src == meta.key.src
+            && key.src_port == meta.key.src_port
+            && key.dst == meta.key.dst
+            && key.dst_port == meta.key.dst_port
             && key.protocol == meta.key.protocol)) {
             meta.pass.absent = 0;
         }
@@ -1371,17 +1343,27 @@ control RpChecksumsBefore(in headers_t hdr, inout rp_sums_t sums) {
         if (hdr.ports.isValid()) {
             sums.ports = (bit<32>)~hdr.ports.src + (bit<32>)~hdr.ports.dst;
         }
+        if (hdr.icmp.isValid()) {
+            sums.icmp = (bit<32>)~hdr.icmp.identifier;
+        }
         if (hdr.inner_ipv4.isValid()) {
-            sums.inner_addresses = (bit<32>)~hdr.inner_ipv4.src[31:16] + (bit<32>)~hdr.inner_ipv4.src[15:0];
+            sums.inner_addresses = (bit<32>)~hdr.inner_ipv4.src[31:16] + (bit<32>)~hdr.inner_ipv4.src[15:0]
+                                 + (bit<32>)~hdr.inner_ipv4.dst[31:16] + (bit<32>)~hdr.inner_ipv4.dst[15:0];
         }
         if (hdr.inner_ports.isValid()) {
-            sums.inner_ports = (bit<32>)~hdr.inner_ports.src;
+            sums.inner_ports = (bit<32>)~hdr.inner_ports.src + (bit<32>)~hdr.inner_ports.dst;
+        }
+        if (hdr.inner_icmp.isValid()) {
+            sums.inner_icmp = (bit<32>)~hdr.inner_icmp.identifier;
         }
         if (hdr.inner_ipv4.isValid()) {
             sums.inner_ipv4_checksum = (bit<32>)~hdr.inner_ipv4.checksum;
         }
         if (hdr.inner_udp.isValid()) {
             sums.inner_udp_checksum = (bit<32>)~hdr.inner_udp.checksum;
+        }
+        if (hdr.inner_icmp.isValid()) {
+            sums.inner_icmp_checksum = (bit<32>)~hdr.inner_icmp.checksum;
         }
     }
 }
@@ -1431,12 +1413,19 @@ control RpChecksumsAfter(inout headers_t hdr, inout rp_sums_t sums) {
         if (hdr.ports.isValid()) {
             sums.ports = sums.ports + (bit<32>)hdr.ports.src + (bit<32>)hdr.ports.dst;
         }
+        if (hdr.icmp.isValid()) {
+            sums.icmp = sums.icmp + (bit<32>)hdr.icmp.identifier;
+        }
         if (hdr.inner_ipv4.isValid()) {
             sums.inner_addresses = sums.inner_addresses + (bit<32>)hdr.inner_ipv4.src[31:16]
-                                 + (bit<32>)hdr.inner_ipv4.src[15:0];
+                                 + (bit<32>)hdr.inner_ipv4.src[15:0] + (bit<32>)hdr.inner_ipv4.dst[31:16]
+                                 + (bit<32>)hdr.inner_ipv4.dst[15:0];
         }
         if (hdr.inner_ports.isValid()) {
-            sums.inner_ports = sums.inner_ports + (bit<32>)hdr.inner_ports.src;
+            sums.inner_ports = sums.inner_ports + (bit<32>)hdr.inner_ports.src + (bit<32>)hdr.inner_ports.dst;
+        }
+        if (hdr.inner_icmp.isValid()) {
+            sums.inner_icmp = sums.inner_icmp + (bit<32>)hdr.inner_icmp.identifier;
         }
         if (hdr.inner_ipv4.isValid()) {
             adjust.apply(hdr.inner_ipv4.checksum, sums.inner_addresses);
@@ -1444,11 +1433,17 @@ control RpChecksumsAfter(inout headers_t hdr, inout rp_sums_t sums) {
         if (hdr.inner_udp.isValid()) {
             adjust_udp.apply(hdr.inner_udp.checksum, sums.inner_addresses + sums.inner_ports);
         }
+        if (hdr.inner_icmp.isValid()) {
+            adjust.apply(hdr.inner_icmp.checksum, sums.inner_icmp);
+        }
         if (hdr.inner_ipv4.isValid()) {
             sums.inner_ipv4_checksum = sums.inner_ipv4_checksum + (bit<32>)hdr.inner_ipv4.checksum;
         }
         if (hdr.inner_udp.isValid()) {
             sums.inner_udp_checksum = sums.inner_udp_checksum + (bit<32>)hdr.inner_udp.checksum;
+        }
+        if (hdr.inner_icmp.isValid()) {
+            sums.inner_icmp_checksum = sums.inner_icmp_checksum + (bit<32>)hdr.inner_icmp.checksum;
         }
         if (hdr.ipv4.isValid()) {
             adjust.apply(hdr.ipv4.checksum, sums.ipv4_addresses + sums.ipv4_rest);
@@ -1460,8 +1455,8 @@ control RpChecksumsAfter(inout headers_t hdr, inout rp_sums_t sums) {
             adjust_udp.apply(hdr.udp.checksum, sums.ipv4_addresses + sums.ports);
         }
         if (hdr.icmp.isValid()) {
-            adjust.apply(hdr.icmp.checksum, sums.inner_addresses + sums.inner_ports + sums.inner_ipv4_checksum
-                + sums.inner_udp_checksum);
+            adjust.apply(hdr.icmp.checksum, sums.icmp + sums.inner_addresses + sums.inner_ports + sums.inner_icmp
+                + sums.inner_ipv4_checksum + sums.inner_udp_checksum + sums.inner_icmp_checksum);
         }
     }
 }
@@ -1637,11 +1632,11 @@ control RpWrap(inout headers_t hdr, in metadata_t meta) {
         hdr.rp.port                 = meta.message.port;
 
         hdr.rp_key.setValid();
-        hdr.rp_key.client       = meta.key.client;
-        hdr.rp_key.client_port  = meta.key.client_port;
-        hdr.rp_key.service      = meta.key.service;
-        hdr.rp_key.service_port = meta.key.service_port;
-        hdr.rp_key.protocol     = meta.key.protocol;
+        hdr.rp_key.src      = meta.key.src;
+        hdr.rp_key.src_port = meta.key.src_port;
+        hdr.rp_key.dst      = meta.key.dst;
+        hdr.rp_key.dst_port = meta.key.dst_port;
+        hdr.rp_key.protocol = meta.key.protocol;
 
         hdr.rp_value.setValid();
         hdr.rp_value.addr       = 0;
@@ -1682,10 +1677,7 @@ control LoadBalancerIngress(inout headers_t hdr, inout metadata_t meta,
     RpLease()           rp_lease;
     RpValueLoad()       rp_value_load;
     BalanceHeld1()      balance_held_1;
-    BalanceAbsent1()    balance_absent_1;
-    BalanceHeld2()      balance_held_2;
-    BalanceHeld3()      balance_held_3;
-    BalanceAbsent3()    balance_absent_3;
+    BalanceAbsent2()    balance_absent_2;
     RpValueStore()      rp_value_store;
     RpSequence()        rp_sequence;
     RpAcknowledged()    rp_acknowledged;
@@ -1715,20 +1707,11 @@ control LoadBalancerIngress(inout headers_t hdr, inout metadata_t meta,
             rp_generation.apply(hdr, meta);
             rp_lease.apply(hdr, meta);
             rp_value_load.apply(meta);
-            if (meta.slot.live && meta.point == load_balancer_point_t.FIND_1) {
+            if (meta.slot.live && (meta.point == load_balancer_point_t.LEASE_1 || meta.point == load_balancer_point_t.FIND_2)) {
                 balance_held_1.apply(hdr, meta);
             }
-            if (!meta.slot.live && meta.pass.absent == 1 && meta.point == load_balancer_point_t.FIND_1) {
-                balance_absent_1.apply(hdr, meta);
-            }
-            if (meta.slot.live && meta.point == load_balancer_point_t.LEASE_2) {
-                balance_held_2.apply(hdr, meta);
-            }
-            if (meta.slot.live && meta.point == load_balancer_point_t.FIND_3) {
-                balance_held_3.apply(hdr, meta);
-            }
-            if (!meta.slot.live && meta.pass.absent == 1 && meta.point == load_balancer_point_t.FIND_3) {
-                balance_absent_3.apply(hdr, meta);
+            if (!meta.slot.live && meta.pass.absent == 1 && meta.point == load_balancer_point_t.FIND_2) {
+                balance_absent_2.apply(hdr, meta);
             }
             rp_value_store.apply(hdr, meta);
             rp_sequence.apply(hdr, meta);

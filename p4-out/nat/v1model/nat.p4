@@ -4,7 +4,7 @@
  *     app           nat, number 1
  *     target        v1model (BMv2 simple_switch)
  *     fingerprint   0x96df, of the layout of key and state
- *     program       0xc12f2f4e7aac55f4
+ *     program       0xdecc954bc1b87231
  *
  * Network address and port translation.
  *
@@ -154,15 +154,13 @@ enum bit<8> rp_drop_t {
     NO_LEASE                 = 13,     // a RECALL of what is not held
     NOT_CONFIGURED           = 14,     // the operator has not configured the switch, or not this shard
     PROTOCOL_UNAUTHENTICATED = 15,     // never counted here: only the software switch looks at codes
-    NOT_IPV4                 = 16,     // apps/src/nat.rs:94
-    FRAGMENT                 = 17,     // apps/src/nat.rs:96
-    NOT_OURS                 = 18,     // apps/src/nat.rs:102
-    ICMP_KIND                = 19,     // apps/src/nat.rs:107
-    NOT_TRANSLATABLE         = 20,     // apps/src/nat.rs:110
-    ICMP_QUOTE               = 21,     // apps/src/nat.rs:113
-    UNSOLICITED              = 22      // apps/src/nat.rs:127
+    NOT_IPV4                 = 16,     // apps/src/nat.rs:49
+    FRAGMENT                 = 17,     // apps/src/nat.rs:51
+    NOT_OURS                 = 18,     // apps/src/nat.rs:57
+    NOT_TRANSLATABLE         = 19,     // apps/src/nat.rs:61
+    UNSOLICITED              = 20      // apps/src/nat.rs:72
 }
-const bit<32> RP_DROPS = 23;
+const bit<32> RP_DROPS = 21;
 
 /* ---- headers */
 
@@ -284,8 +282,8 @@ header rp_sweep_h {
     bit<32> generation;         // to be cleared; 0: to be looked at
 }
 
-/// One end of a connection, as one side of the NAT sees it.
-/// apps/src/nat.rs:12: `Endpoint` on the wire
+/// One end of a conversation.
+/// apps/src/nat.rs:11: `Endpoint` on the wire
 header endpoint_h {
     bit<32> addr;        // Its address.
     bit<16> port;        // TCP or UDP port, or ICMP identifier.
@@ -293,7 +291,7 @@ header endpoint_h {
 }
 
 /// The end that stands in for it on the other side.
-/// apps/src/nat.rs:23: `Binding` on the wire
+/// apps/src/nat.rs:12: `Binding` on the wire
 header binding_h {
     bit<32> addr;    // Its address.
     bit<16> port;    // TCP or UDP port, or ICMP identifier.
@@ -431,14 +429,14 @@ struct rp_slot_t {
     bool    renew;              // and past half of the lease
 }
 
-/// apps/src/nat.rs:12: `Endpoint`
+/// apps/src/nat.rs:11: `Endpoint`
 struct endpoint_t {
     bit<32> addr;
     bit<16> port;
     bit<8>  protocol;
 }
 
-/// apps/src/nat.rs:23: `Binding`
+/// apps/src/nat.rs:12: `Binding`
 struct binding_t {
     bit<32> addr;
     bit<16> port;
@@ -447,8 +445,8 @@ struct binding_t {
 /// Where the handler needs its state. `lease` creates the record if it is absent, `find` does not.
 enum bit<8> nat_point_t {
     NONE    = 0,
-    LEASE_1 = 1,    // apps/src/nat.rs:125
-    FIND_2  = 2     // apps/src/nat.rs:127
+    LEASE_1 = 1,    // apps/src/nat.rs:70
+    FIND_2  = 2     // apps/src/nat.rs:72
 }
 
 /// Locals of translate() that are set before a lease point and read after it.
@@ -676,7 +674,7 @@ parser NatParser(packet_in packet, out headers_t hdr, inout metadata_t meta,
     }
 }
 
-/* ---- the handler: translate(), apps/src/nat.rs:93 */
+/* ---- the handler: translate(), apps/src/nat.rs:48 */
 
 action rp_forward(inout metadata_t meta) {
     meta.verdict = rp_verdict_t.FORWARD;
@@ -698,20 +696,23 @@ action rp_reach(inout metadata_t meta, in nat_point_t point, in bool create) {
 }
 
 /// Translates the source of what leaves and the destination of what comes in.
-/// apps/src/nat.rs:93: translate(), up to its lease point or to its end.
+/// apps/src/nat.rs:48: translate(), up to its lease point or to its end.
 control Translate(inout headers_t hdr, inout metadata_t meta) {
-    bool source;
-    bit<16> port;
-    bit<16> value_ = 0;
+    bool has_conversation = false;
+    bit<16> src_port;
+    bit<16> dst_port;
+    bit<16> src_port_2;
+    bit<16> dst_port_2;
+    bit<32> tuple_src = 0;
+    bit<16> tuple_src_port = 0;
+    bit<32> tuple_dst = 0;
+    bit<16> tuple_dst_port = 0;
+    bit<8> tuple_protocol = 0;
     bit<32> end_addr = 0;
-    bool source_2;
-    bit<16> port_2;
-    bit<16> value_2 = 0;
     bit<16> end_port = 0;
-    bit<8> end_protocol = 0;
 
     /// Which source prefixes are inside.
-    /// apps/src/nat.rs:34: `Inside`, looked up in line 99.
+    /// apps/src/nat.rs:23: `Inside`, looked up in line 54.
     action set_inside(bit<1> value) {
         meta.local.from_inside = value == 1;
     }
@@ -725,7 +726,7 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
     }
 
     /// The public addresses of this NAT.
-    /// apps/src/nat.rs:38: `Public`, looked up in line 100.
+    /// apps/src/nat.rs:27: `Public`, looked up in line 55.
     action set_public(bit<1> value) {
         meta.local.to_public = value == 1;
     }
@@ -739,7 +740,7 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
     }
 
     apply {
-#line 94 "apps/src/nat.rs"
+#line 49 "apps/src/nat.rs"
         if (!hdr.ipv4.isValid()) { rp_drop(meta, rp_drop_t.NOT_IPV4); return; }
         if (hdr.ipv4.more_fragments == 1 || hdr.ipv4.fragment_offset != 0) {
             rp_drop(meta, rp_drop_t.FRAGMENT);
@@ -751,154 +752,147 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
             rp_drop(meta, rp_drop_t.NOT_OURS);
             return;
         }
-        if (hdr.icmp.isValid()) {
-            if (!hdr.inner_ipv4.isValid() && hdr.icmp.kind != 8 && hdr.icmp.kind != 0) {
-                rp_drop(meta, rp_drop_t.ICMP_KIND);
-                return;
+        if (hdr.inner_ipv4.isValid()) {
+            if (hdr.inner_icmp.isValid()) {
+                has_conversation = hdr.inner_icmp.kind == 8 || hdr.inner_icmp.kind == 0;
+            } else {
+                has_conversation = hdr.inner_ports.isValid();
             }
-#line 109 "apps/src/nat.rs"
-        } else if (!hdr.ports.isValid()) {
+        } else if (hdr.icmp.isValid()) {
+            has_conversation = hdr.icmp.kind == 8 || hdr.icmp.kind == 0;
+        } else {
+            has_conversation = hdr.ports.isValid();
+        }
+        if (!has_conversation) {
+#line 61 "apps/src/nat.rs"
             rp_drop(meta, rp_drop_t.NOT_TRANSLATABLE);
             return;
         }
-#line 112 "apps/src/nat.rs"
-        if (hdr.inner_ipv4.isValid() && !hdr.inner_ports.isValid() && !hdr.inner_icmp.isValid()) {
-            rp_drop(meta, rp_drop_t.ICMP_QUOTE);
-            return;
-        }
-#line 117 "apps/src/nat.rs"
+#line 65 "apps/src/nat.rs"
         if (hdr.inner_ipv4.isValid()) {
-#line 63 "apps/src/nat.rs"
-            source = !meta.local.from_inside;
-            port = 0;
+            src_port = 0;
+            dst_port = 0;
             if (hdr.inner_ports.isValid()) {
-                if (source) { value_ = hdr.inner_ports.src; } else { value_ = hdr.inner_ports.dst; }
-#line 66 "apps/src/nat.rs"
-                port = value_;
+                src_port = hdr.inner_ports.src;
+                dst_port = hdr.inner_ports.dst;
             } else if (hdr.inner_icmp.isValid()) {
-                port = hdr.inner_icmp.identifier;
+                src_port = hdr.inner_icmp.identifier;
+                dst_port = hdr.inner_icmp.identifier;
             }
-            if (source) { end_addr = hdr.inner_ipv4.src; } else { end_addr = hdr.inner_ipv4.dst; }
-#line 70 "apps/src/nat.rs"
-            end_port = port;
-#line 70 "apps/src/nat.rs"
-            end_protocol = hdr.inner_ipv4.protocol;
+            tuple_src = hdr.inner_ipv4.dst;
+            tuple_src_port = dst_port;
+            tuple_dst = hdr.inner_ipv4.src;
+            tuple_dst_port = src_port;
+            tuple_protocol = hdr.inner_ipv4.protocol;
         } else {
-#line 63 "apps/src/nat.rs"
-            source_2 = meta.local.from_inside;
-            port_2 = 0;
+            src_port_2 = 0;
+            dst_port_2 = 0;
             if (hdr.ports.isValid()) {
-                if (source_2) { value_2 = hdr.ports.src; } else { value_2 = hdr.ports.dst; }
-#line 66 "apps/src/nat.rs"
-                port_2 = value_2;
+                src_port_2 = hdr.ports.src;
+                dst_port_2 = hdr.ports.dst;
             } else if (hdr.icmp.isValid()) {
-                port_2 = hdr.icmp.identifier;
+                src_port_2 = hdr.icmp.identifier;
+                dst_port_2 = hdr.icmp.identifier;
             }
-            if (source_2) { end_addr = hdr.ipv4.src; } else { end_addr = hdr.ipv4.dst; }
-#line 70 "apps/src/nat.rs"
-            end_port = port_2;
-#line 70 "apps/src/nat.rs"
-            end_protocol = hdr.ipv4.protocol;
+            tuple_src = hdr.ipv4.src;
+            tuple_src_port = src_port_2;
+            tuple_dst = hdr.ipv4.dst;
+            tuple_dst_port = dst_port_2;
+            tuple_protocol = hdr.ipv4.protocol;
         }
-#line 124 "apps/src/nat.rs"
+#line 66 "apps/src/nat.rs"
+        if (meta.local.from_inside) {
+            end_addr = tuple_src;
+            end_port = tuple_src_port;
+        } else {
+            end_addr = tuple_dst;
+            end_port = tuple_dst_port;
+        }
+#line 69 "apps/src/nat.rs"
         if (meta.local.from_inside && !hdr.inner_ipv4.isValid()) {
-            meta.key = { end_addr, end_port, end_protocol };
+            meta.key = { end_addr, end_port, tuple_protocol };
             rp_reach(meta, nat_point_t.LEASE_1, true);
             return;
         }
-#line 127 "apps/src/nat.rs"
-        meta.key = { end_addr, end_port, end_protocol };
+#line 72 "apps/src/nat.rs"
+        meta.key = { end_addr, end_port, tuple_protocol };
         rp_reach(meta, nat_point_t.FIND_2, false);
-#line 813 "nat.p4"
+#line 821 "nat.p4"
     }
 }
 
-/// apps/src/nat.rs:125: the rest of translate(), with the state in `meta.value`.
+/// apps/src/nat.rs:70: the rest of translate(), with the state in `meta.value`.
 control TranslateHeld1(inout headers_t hdr, inout metadata_t meta) {
-    bool source_3;
-    bool source_4;
-
     apply {
-#line 132 "apps/src/nat.rs"
-        if (hdr.inner_ipv4.isValid()) {
-#line 79 "apps/src/nat.rs"
-            source_3 = !meta.local.from_inside;
-#line 82 "apps/src/nat.rs"
-            if (hdr.inner_ports.isValid()) {
-                if (source_3) { hdr.inner_ports.src = meta.value.port; } else { hdr.inner_ports.dst = meta.value.port; }
-            } else if (hdr.inner_icmp.isValid()) {
-                hdr.inner_icmp.identifier = meta.value.port;
-            }
-            if (source_3) { hdr.inner_ipv4.src = meta.value.addr; } else { hdr.inner_ipv4.dst = meta.value.addr; }
-#line 134 "apps/src/nat.rs"
-            if (meta.local.from_inside) {
-                hdr.ipv4.src = meta.value.addr;
-            } else {
-                hdr.ipv4.dst = meta.value.addr;
-            }
-        } else {
-#line 79 "apps/src/nat.rs"
-            source_4 = meta.local.from_inside;
-#line 82 "apps/src/nat.rs"
+#line 77 "apps/src/nat.rs"
+        if (meta.local.from_inside) {
+            hdr.ipv4.src = meta.value.addr;
             if (hdr.ports.isValid()) {
-                if (source_4) { hdr.ports.src = meta.value.port; } else { hdr.ports.dst = meta.value.port; }
+                hdr.ports.src = meta.value.port;
             } else if (hdr.icmp.isValid()) {
                 hdr.icmp.identifier = meta.value.port;
             }
-            if (source_4) { hdr.ipv4.src = meta.value.addr; } else { hdr.ipv4.dst = meta.value.addr; }
+        } else {
+#line 80 "apps/src/nat.rs"
+            hdr.ipv4.dst = meta.value.addr;
+            if (hdr.ports.isValid()) {
+                hdr.ports.dst = meta.value.port;
+            } else if (hdr.icmp.isValid()) {
+                hdr.icmp.identifier = meta.value.port;
+            }
         }
-#line 143 "apps/src/nat.rs"
+#line 83 "apps/src/nat.rs"
         if (meta.local.from_inside && meta.local.to_public) { rp_recirculate(meta); } else { rp_forward(meta); }
-#line 853 "nat.p4"
+#line 847 "nat.p4"
     }
 }
 
-/// apps/src/nat.rs:127: the rest of translate(), with the state in `meta.value`.
+/// apps/src/nat.rs:72: the rest of translate(), with the state in `meta.value`.
 control TranslateHeld2(inout headers_t hdr, inout metadata_t meta) {
-    bool source_3;
-    bool source_4;
-
     apply {
-#line 132 "apps/src/nat.rs"
-        if (hdr.inner_ipv4.isValid()) {
-#line 79 "apps/src/nat.rs"
-            source_3 = !meta.local.from_inside;
-#line 82 "apps/src/nat.rs"
-            if (hdr.inner_ports.isValid()) {
-                if (source_3) { hdr.inner_ports.src = meta.value.port; } else { hdr.inner_ports.dst = meta.value.port; }
-            } else if (hdr.inner_icmp.isValid()) {
-                hdr.inner_icmp.identifier = meta.value.port;
-            }
-            if (source_3) { hdr.inner_ipv4.src = meta.value.addr; } else { hdr.inner_ipv4.dst = meta.value.addr; }
-#line 134 "apps/src/nat.rs"
-            if (meta.local.from_inside) {
-                hdr.ipv4.src = meta.value.addr;
-            } else {
-                hdr.ipv4.dst = meta.value.addr;
-            }
-        } else {
-#line 79 "apps/src/nat.rs"
-            source_4 = meta.local.from_inside;
-#line 82 "apps/src/nat.rs"
-            if (hdr.ports.isValid()) {
-                if (source_4) { hdr.ports.src = meta.value.port; } else { hdr.ports.dst = meta.value.port; }
+#line 77 "apps/src/nat.rs"
+        if (meta.local.from_inside) {
+            hdr.ipv4.src = meta.value.addr;
+            if (hdr.inner_ipv4.isValid()) {
+                hdr.inner_ipv4.dst = meta.value.addr;
+                if (hdr.inner_ports.isValid()) {
+                    hdr.inner_ports.dst = meta.value.port;
+                } else if (hdr.inner_icmp.isValid()) {
+                    hdr.inner_icmp.identifier = meta.value.port;
+                }
+            } else if (hdr.ports.isValid()) {
+                hdr.ports.src = meta.value.port;
             } else if (hdr.icmp.isValid()) {
                 hdr.icmp.identifier = meta.value.port;
             }
-            if (source_4) { hdr.ipv4.src = meta.value.addr; } else { hdr.ipv4.dst = meta.value.addr; }
+        } else {
+#line 80 "apps/src/nat.rs"
+            hdr.ipv4.dst = meta.value.addr;
+            if (hdr.inner_ipv4.isValid()) {
+                hdr.inner_ipv4.src = meta.value.addr;
+                if (hdr.inner_ports.isValid()) {
+                    hdr.inner_ports.src = meta.value.port;
+                } else if (hdr.inner_icmp.isValid()) {
+                    hdr.inner_icmp.identifier = meta.value.port;
+                }
+            } else if (hdr.ports.isValid()) {
+                hdr.ports.dst = meta.value.port;
+            } else if (hdr.icmp.isValid()) {
+                hdr.icmp.identifier = meta.value.port;
+            }
         }
-#line 143 "apps/src/nat.rs"
+#line 83 "apps/src/nat.rs"
         if (meta.local.from_inside && meta.local.to_public) { rp_recirculate(meta); } else { rp_forward(meta); }
-#line 893 "nat.p4"
+#line 887 "nat.p4"
     }
 }
 
-/// apps/src/nat.rs:127: what translate() does if there is no such record.
+/// apps/src/nat.rs:72: what translate() does if there is no such record.
 control TranslateAbsent2(inout headers_t hdr, inout metadata_t meta) {
     apply {
-#line 127 "apps/src/nat.rs"
+#line 72 "apps/src/nat.rs"
         rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 902 "nat.p4"
+#line 896 "nat.p4"
     }
 }
 

@@ -6,10 +6,11 @@ use syn::{BinOp, Expr, ExprIf, ExprMatch, Pat};
 
 use super::lease::LeaseCall;
 use super::stmt::{some_name, valid};
-use super::{Checker, Val, Want};
+use super::{Checker, Returns, Val, Want, Which};
 use crate::codes;
-use crate::ir::{self, BinaryOp, ExprKind, LocalId, Place, Type};
+use crate::ir::{self, BinaryOp, ExprKind, LocalId, Place, Type, Verdict};
 use crate::tree::{Node, NodeKind};
+use crate::usage;
 
 /// What decides between two branches.
 enum Test<'e> {
@@ -127,11 +128,14 @@ impl Checker<'_> {
             self.out.extend(nodes);
             return Some(super::arithmetic::binary(op, left, right, Type::Bool, span));
         }
-        let id = self.new_local("condition", Type::Bool, span);
+        let mut nodes = nodes;
+        let id = self.new_fresh("condition", Type::Bool, span);
         self.emit(NodeKind::Assign { place: Place::Local(id), value: left }, span);
         let local = ir::Expr { kind: ExprKind::Local(id), ty: Type::Bool, span };
-        let mut nodes = nodes;
-        nodes.push(Node { kind: NodeKind::Assign { place: Place::Local(id), value: right }, span });
+        match right.kind {
+            ExprKind::Local(inner) if self.fresh.contains(&inner) => replace_local(&mut nodes, inner, id),
+            _ => nodes.push(Node { kind: NodeKind::Assign { place: Place::Local(id), value: right }, span }),
+        }
         let (then, otherwise) =
             if op == BinaryOp::AndAlso { (nodes, Vec::new()) } else { (Vec::new(), nodes) };
         self.emit(NodeKind::If { condition: local.clone(), then, otherwise }, span);
@@ -161,8 +165,9 @@ impl Checker<'_> {
             (Val::Unit, Val::Unit) => Val::Unit,
             (Val::State, Val::State) => Val::State,
             (Val::Record(which, a), Val::Record(other, b)) if which == other => {
-                let fields = a.into_iter().zip(b);
-                Val::Record(which, fields.map(|(a, b)| self.merge(then, a, otherwise, b, span)).collect())
+                let fields = a.into_iter().zip(b).zip(self.result_names(which));
+                let merged = fields.map(|((a, b), name)| self.merge((then, a), (otherwise, b), &name, span));
+                Val::Record(which, merged.collect())
             }
             (a, b) => {
                 let ty = expected.or_else(|| scalar_type(&a)).or_else(|| scalar_type(&b));
@@ -171,28 +176,48 @@ impl Checker<'_> {
                     return Val::Unknown;
                 };
                 match (self.coerce_at(a, ty, span), self.coerce_at(b, ty, span)) {
-                    (Some(a), Some(b)) => Val::Scalar(self.merge(then, a, otherwise, b, span)),
+                    (Some(a), Some(b)) => {
+                        let name = self.result_name();
+                        Val::Scalar(self.merge((then, a), (otherwise, b), &name, span))
+                    }
                     _ => Val::Unknown,
                 }
             }
         }
     }
 
+    /// What a value is called that has no name yet: as the function that gives it.
+    fn result_name(&self) -> String {
+        let function = self.frames.last().filter(|frame| frame.returns == Returns::Value);
+        function.map_or_else(|| "value".to_owned(), |frame| frame.name.clone())
+    }
+
+    /// As [`result_name`](Self::result_name), for each field of a struct.
+    fn result_names(&self, which: Which) -> Vec<String> {
+        let name = self.result_name();
+        let fields = self.record(which).into_iter().flat_map(|record| &record.fields);
+        fields.map(|field| format!("{name}_{}", field.name)).collect()
+    }
+
     /// The only branch that goes on: its value must outlive the branch.
     fn settle(&mut self, value: Val, nodes: &mut Vec<Node>) -> Val {
-        let mut keep = |value: ir::Expr, checker: &mut Self| match value.kind {
+        let mut keep = |value: ir::Expr, name: &str, checker: &mut Self| match value.kind {
             ExprKind::Const(_) | ExprKind::Local(_) => value,
             _ => {
-                let id = checker.new_fresh("value", value.ty, value.span);
-                let (ty, span) = (value.ty, value.span);
+                let id = checker.new_fresh(name, value.ty, value.span);
+                let (ty, span) = (value.ty, checker.seen_at(value.span));
                 nodes.push(Node { kind: NodeKind::Assign { place: Place::Local(id), value }, span });
                 ir::Expr { kind: ExprKind::Local(id), ty, span }
             }
         };
         match value {
-            Val::Scalar(value) => Val::Scalar(keep(value, self)),
+            Val::Scalar(value) => {
+                let name = self.result_name();
+                Val::Scalar(keep(value, &name, self))
+            }
             Val::Record(which, fields) => {
-                Val::Record(which, fields.into_iter().map(|value| keep(value, self)).collect())
+                let named = fields.into_iter().zip(self.result_names(which));
+                Val::Record(which, named.map(|(value, name)| keep(value, &name, self)).collect())
             }
             other => other,
         }
@@ -201,10 +226,9 @@ impl Checker<'_> {
     /// Both branches assign one local. A local that only one branch knows serves as it is.
     fn merge(
         &mut self,
-        then: &mut Vec<Node>,
-        a: ir::Expr,
-        otherwise: &mut Vec<Node>,
-        b: ir::Expr,
+        (then, a): (&mut Vec<Node>, ir::Expr),
+        (otherwise, b): (&mut Vec<Node>, ir::Expr),
+        name: &str,
         span: Span,
     ) -> ir::Expr {
         let fresh = |value: &ir::Expr| match value.kind {
@@ -213,13 +237,13 @@ impl Checker<'_> {
         };
         let (first, second) = (fresh(&a), fresh(&b));
         let ty = a.ty;
-        let id = first.or(second).unwrap_or_else(|| self.new_fresh("value", ty, span));
+        let id = first.or(second).unwrap_or_else(|| self.new_fresh(name, ty, span));
         if let (Some(first), Some(second)) = (first, second) {
-            replace_target(otherwise, second, first);
+            replace_local(otherwise, second, first);
         }
         for (nodes, value, fresh) in [(then, a, first), (otherwise, b, second)] {
             if fresh.is_none() {
-                let span = value.span;
+                let span = self.seen_at(value.span);
                 nodes.push(Node { kind: NodeKind::Assign { place: Place::Local(id), value }, span });
             }
         }
@@ -386,20 +410,41 @@ pub(super) fn unknown_condition(span: Span) -> ir::Expr {
     ir::Expr { kind: ExprKind::Const(0), ty: Type::Bool, span }
 }
 
-/// Fresh locals are only assigned until a name takes them over, so nothing else needs to change.
-fn replace_target(nodes: &mut [Node], from: LocalId, to: LocalId) {
+/// One local becomes another, where it is assigned and where it is read.
+fn replace_local(nodes: &mut [Node], from: LocalId, to: LocalId) {
+    let replace = |id: &mut LocalId| {
+        if *id == from {
+            *id = to;
+        }
+    };
     for node in nodes {
+        each_expr_mut(&mut node.kind, &mut |expr| {
+            usage::each_leaf_mut(expr, &mut |leaf| {
+                if let ExprKind::Local(id) = &mut leaf.kind {
+                    replace(id);
+                }
+            });
+        });
         match &mut node.kind {
-            NodeKind::Assign { place: Place::Local(id), .. } if *id == from => *id = to,
-            NodeKind::Lookup { into, .. } => {
-                into.iter_mut().filter(|id| **id == from).for_each(|id| *id = to);
-            }
+            NodeKind::Assign { place: Place::Local(id), .. } => replace(id),
+            NodeKind::Lookup { into, .. } => into.iter_mut().for_each(replace),
             NodeKind::If { then, otherwise, .. } | NodeKind::Lease { held: then, absent: otherwise, .. } => {
-                replace_target(then, from, to);
-                replace_target(otherwise, from, to);
+                replace_local(then, from, to);
+                replace_local(otherwise, from, to);
             }
             NodeKind::Assign { .. } | NodeKind::Finish(_) => {}
         }
+    }
+}
+
+/// The expressions of a statement itself, without those of its branches.
+fn each_expr_mut(kind: &mut NodeKind, f: &mut impl FnMut(&mut ir::Expr)) {
+    match kind {
+        NodeKind::Assign { value, .. } => f(value),
+        NodeKind::Lookup { key, .. } | NodeKind::Lease { key, .. } => key.iter_mut().for_each(f),
+        NodeKind::If { condition, .. } => f(condition),
+        NodeKind::Finish(Verdict::To(word) | Verdict::Via(word)) => f(word),
+        NodeKind::Finish(_) => {}
     }
 }
 

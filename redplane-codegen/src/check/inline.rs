@@ -5,6 +5,7 @@ use syn::{Expr, ExprCall, FnArg, ItemFn, ReturnType};
 
 use super::{Binding, Checker, Frame, Returns, Scope, Val, Want};
 use crate::codes;
+use crate::library;
 use crate::syntax;
 use crate::types;
 
@@ -42,7 +43,13 @@ impl Checker<'_> {
             );
             return Val::Unknown;
         }
-        self.body(function, values, item, want, span)
+        let outer = self.called_at;
+        if function.attrs.iter().any(library::is_mark) {
+            self.called_at = outer.or(Some(span));
+        }
+        let result = self.body(function, values, item, want, span);
+        self.called_at = outer;
+        result
     }
 
     fn body(&mut self, function: &ItemFn, values: Vec<Val>, item: &ExprCall, want: Want, span: Span) -> Val {

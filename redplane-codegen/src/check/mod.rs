@@ -47,6 +47,7 @@ pub(crate) fn check(module: &Module, item: &syn::ItemFn, diagnostics: &mut Diagn
         fresh: BTreeSet::new(),
         out: Vec::new(),
         emitted: 0,
+        called_at: None,
         reasons: Vec::new(),
         frames: vec![Frame { name: item.sig.ident.to_string(), returns: Returns::Verdict }],
         open_constants: Vec::new(),
@@ -58,7 +59,7 @@ pub(crate) fn check(module: &Module, item: &syn::ItemFn, diagnostics: &mut Diagn
         }
     }
     checker.block(&item.block, Want::Verdict);
-    Checked { nodes: checker.out, locals: unique_names(checker.locals), reasons: checker.reasons }
+    Checked { nodes: checker.out, locals: checker.locals, reasons: checker.reasons }
 }
 
 /// What a name stands for.
@@ -176,6 +177,8 @@ struct Checker<'a> {
     fresh: BTreeSet<LocalId>,
     out: Vec<Node>,
     emitted: usize,
+    /// The call that the library's code stands for.
+    called_at: Option<Span>,
     reasons: Vec<String>,
     frames: Vec<Frame>,
     open_constants: Vec<String>,
@@ -196,8 +199,14 @@ impl Checker<'_> {
             );
         }
         if self.emitted < STATEMENTS_MAX {
+            let span = self.seen_at(span);
             self.out.push(Node { kind, span });
         }
+    }
+
+    /// Where the author sees it: what the library does is done by the call.
+    fn seen_at(&self, span: Span) -> Span {
+        self.called_at.unwrap_or(span)
     }
 
     fn exhausted(&self) -> bool {
@@ -337,7 +346,7 @@ impl Checker<'_> {
 }
 
 /// A second `port` becomes `port_2`, a third `port_3`; no name is taken twice.
-fn unique_names(mut locals: Vec<Local>) -> Vec<Local> {
+pub(crate) fn unique_names(mut locals: Vec<Local>) -> Vec<Local> {
     let authored: BTreeSet<String> = locals.iter().map(|local| local.name.clone()).collect();
     let mut taken = BTreeSet::new();
     for local in &mut locals {

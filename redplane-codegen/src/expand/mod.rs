@@ -14,12 +14,13 @@ use syn::{Attribute, Item, ItemMod};
 
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::library;
 use crate::syntax::{self, Module, ROLES};
 
 /// The body of `#[redplane_sdk::app(arguments)] mod ..`.
 pub fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let parsed = match syn::parse2::<ItemMod>(item.clone()) {
-        Ok(parsed) => parsed,
+        Ok(parsed) => library::complete(parsed),
         Err(error) => return unreadable(item, &error),
     };
     let mut diagnostics = Diagnostics::default();
@@ -129,7 +130,7 @@ fn emit_item(item: &mut Item, module: &Module) {
         _ => {}
     }
     if let Some(attributes) = attributes_mut(item) {
-        attributes.retain(|attribute| syntax::role(attribute).is_none());
+        attributes.retain(|attribute| syntax::role(attribute).is_none() && !library::is_mark(attribute));
     }
 }
 

@@ -120,6 +120,7 @@ fn implementation(module: &Module, app: Option<&ir::App>) -> TokenStream {
     );
     let (call, own_headers) = packet_parts(module, handler);
     let create = create_body(module, &state);
+    let idle = idle(module);
     quote! {
         #unit
 
@@ -144,6 +145,8 @@ fn implementation(module: &Module, app: Option<&ir::App>) -> TokenStream {
             }
 
             #own_headers
+
+            #idle
 
             #[allow(unused_variables, reason = "an app without `on_create` starts from zero")]
             fn create(
@@ -178,6 +181,20 @@ fn packet_parts(module: &Module, handler: &Ident) -> (TokenStream, TokenStream) 
         }
     };
     (call, own_headers)
+}
+
+/// What the store calls to know how long a record is kept, if it is not the same for all.
+fn idle(module: &Module) -> TokenStream {
+    let name = module.state.as_ref().and_then(|state| state.idle_by.as_ref()).filter(|_| module.idle_fits);
+    let Some(function) = name.and_then(|name| module.functions.get(&name.to_string())) else {
+        return TokenStream::new();
+    };
+    let name = &function.sig.ident;
+    quote! {
+        fn idle(key: &Self::Key, state: &Self::State) -> ::core::time::Duration {
+            #name(key, state)
+        }
+    }
 }
 
 /// What the store calls for a new key.

@@ -66,6 +66,37 @@ pub(crate) fn check_on_create(module: &Module, diagnostics: &mut Diagnostics) ->
     plain && fits
 }
 
+/// Whether the function that says how long a record is kept, if there is one, can be called by the store.
+pub(crate) fn check_idle(module: &Module, diagnostics: &mut Diagnostics) -> bool {
+    let (Some(key), Some(item), Some(state)) = (module.key_item, module.state_item, &module.state) else {
+        return false;
+    };
+    let Some(name) = &state.idle_by else { return true };
+    let (key, state) = (key.ident.to_string(), item.ident.to_string());
+    let function = module.functions.get(&name.to_string());
+    let fits = function.is_some_and(|function| {
+        let inputs = function.sig.inputs.iter();
+        let returns = match &function.sig.output {
+            ReturnType::Type(_, ty) => last_name(ty).is_some_and(|name| name == "Duration"),
+            ReturnType::Default => false,
+        };
+        returns
+            && inputs.len() == 2
+            && inputs.zip([&key, &state]).all(|(input, name)| is_reference_to(input, name, false))
+    });
+    if !fits {
+        diagnostics.report_at(
+            codes::IDLE,
+            function.map_or(name.span(), |function| function.sig.ident.span()),
+            format!(
+                "the store calls `{name}` with key and state, to know for how long it keeps an unused record"
+            ),
+            format!("write `pub fn {name}(key: &{key}, state: &{state}) -> Duration`"),
+        );
+    }
+    fits && function.is_some_and(|function| check_plain(&function.sig, "the idle time", diagnostics))
+}
+
 /// Name and type of an argument bound to a plain name.
 pub(crate) fn argument(input: &FnArg) -> Option<(&syn::PatIdent, &Type)> {
     match input {

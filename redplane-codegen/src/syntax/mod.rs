@@ -22,6 +22,7 @@ use crate::types::Aliases;
 
 pub(crate) use functions::{argument, check_plain, last_name};
 pub(crate) use packets::OwnHeader;
+pub(crate) use records::key_of;
 
 /// The attributes that mean something inside an app.
 pub(crate) const ROLES: [&str; 8] =
@@ -60,6 +61,7 @@ pub(crate) struct Module<'a> {
     pub(crate) handler_fits: bool,
     pub(crate) on_create: Option<&'a ItemFn>,
     pub(crate) on_create_fits: bool,
+    pub(crate) idle_fits: bool,
     pub(crate) functions: BTreeMap<String, &'a ItemFn>,
     pub(crate) constants: BTreeMap<String, &'a ItemConst>,
     pub(crate) aliases: Aliases<'a>,
@@ -91,6 +93,7 @@ pub(crate) fn read<'a>(
         handler_fits: false,
         on_create: None,
         on_create_fits: false,
+        idle_fits: false,
         functions: BTreeMap::new(),
         constants: BTreeMap::new(),
         aliases: Aliases::default(),
@@ -120,6 +123,7 @@ pub(crate) fn read<'a>(
     require(&module, item, diagnostics);
     module.handler_fits = module.handler.is_some_and(|f| functions::check_handler(f, &module, diagnostics));
     module.on_create_fits = functions::check_on_create(&module, diagnostics);
+    module.idle_fits = functions::check_idle(&module, diagnostics);
     module
 }
 

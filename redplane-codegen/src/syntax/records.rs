@@ -1,6 +1,6 @@
 //! `#[key]` and `#[state]` structs.
 
-use syn::{Attribute, Fields, ItemStruct};
+use syn::{Attribute, Fields, Ident, ItemStruct};
 
 use super::arguments::{self, Arguments};
 use super::{INGRESS_PORT, Module, docs};
@@ -64,7 +64,8 @@ pub(crate) fn read_state(
         );
     }
     let slots = read_slots(&options, diagnostics);
-    let idle_ms = read_idle(&options, diagnostics);
+    let idle_by = options.value("idle").and_then(path);
+    let idle_ms = if idle_by.is_some() { IDLE_MS_DEFAULT } else { read_idle(&options, diagnostics) };
     let record = read_record(item, "a state field", &module.aliases, diagnostics)?;
     for (field, syntax) in record.fields.iter().zip(&item.fields) {
         if field.ty == Type::Ipv6 {
@@ -79,14 +80,15 @@ pub(crate) fn read_state(
             );
         }
     }
-    Some(State { handle: words::snake_case(&record.name), record, slots, idle_ms })
+    Some(State { handle: words::snake_case(&record.name), record, slots, idle_ms, idle_by })
 }
 
 /// What needs both structs: the state names the key, and does not take the name of another context field.
 pub(crate) fn check_pair(module: &mut Module, diagnostics: &mut Diagnostics) {
     if let (Some(item), Some(key)) = (module.state_item, module.key_item) {
-        let named = state_key(item);
-        if let Some(named) = named.filter(|named| !is_path_to(named, &key.ident)) {
+        let attribute = item.attrs.iter().find(|attribute| super::role(attribute) == Some("state"));
+        let named = attribute.and_then(state_key);
+        if let Some(named) = named.filter(|named| path(named).is_none_or(|name| name != key.ident)) {
             diagnostics.report(
                 codes::STATE_KEY,
                 &named,
@@ -106,17 +108,22 @@ pub(crate) fn check_pair(module: &mut Module, diagnostics: &mut Diagnostics) {
     }
 }
 
-fn state_key(item: &ItemStruct) -> Option<syn::Expr> {
-    let attribute = item.attrs.iter().find(|a| super::role(a) == Some("state"))?;
+/// Name of the key that `#[state(key = ..)]` names.
+pub(crate) fn key_of(attribute: &Attribute) -> Option<Ident> {
+    state_key(attribute).as_ref().and_then(path)
+}
+
+fn state_key(attribute: &Attribute) -> Option<syn::Expr> {
     // Its mistakes have been reported already.
     arguments::of(attribute, &["key", "slots", "idle"], &mut Diagnostics::default()).value("key").cloned()
 }
 
-fn is_path_to(expr: &syn::Expr, ident: &syn::Ident) -> bool {
+/// The last name of a path.
+fn path(expr: &syn::Expr) -> Option<Ident> {
     match expr {
-        syn::Expr::Path(path) => path.path.segments.last().is_some_and(|last| last.ident == *ident),
-        syn::Expr::Group(group) => is_path_to(&group.expr, ident),
-        _ => false,
+        syn::Expr::Path(path) => path.path.segments.last().map(|last| last.ident.clone()),
+        syn::Expr::Group(group) => path(&group.expr),
+        _ => None,
     }
 }
 
@@ -145,7 +152,7 @@ fn read_idle(options: &Arguments, diagnostics: &mut Diagnostics) -> u64 {
                 codes::IDLE,
                 value,
                 "idle is how long the store keeps an unused record, from one second to 30 days, as text with its unit",
-                "write for example `idle = \"300s\"` (units: ms, s, min, h)",
+                "write for example `idle = \"300s\"` (units: ms, s, min, h), or name a function of the module",
             );
             IDLE_MS_DEFAULT
         }

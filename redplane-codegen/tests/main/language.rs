@@ -105,10 +105,9 @@ fn loops_are_unrolled_and_functions_inlined() {
         x_2 = Shr(ipv4.identification, 1:u32)
         y_2 = Add(x_2, x_2)
         n = Add(n, y_2)
-        port = n
-        if Eq(port, 0:u16)
+        if Eq(n, 0:u16)
           reply
-        to port",
+        to n",
     );
 }
 
@@ -152,10 +151,9 @@ fn what_follows_a_lease_in_a_branch_is_copied_behind_it() {
           to port
         point 0 lease
           state.packets = Add(state.packets, 1:u32)
-          port = state.port
-          if Eq(port, 7:u16)
+          if Eq(state.port, 7:u16)
             reply
-          to port",
+          to state.port",
     );
 }
 
@@ -168,12 +166,10 @@ fn find_in_both_forms() {
          else { return cx.drop(\"new\"); }
          cx.forward()",
         "
-          key_addr = ipv4.dst
           key_port = 1:u16
-          reach 0 (key_addr, key_port)
+          reach 0 (ipv4.dst, key_port)
         point 0 find
-          value = state.packets
-          state.packets = value
+          state.packets = state.packets
           state.port = 9:u16
           forward
         absent 0
@@ -193,6 +189,28 @@ fn right_sides_with_statements_run_only_when_they_do() {
           n = 2:u16
           condition = Gt(n, 1:u16)
         if condition
+          reply
+        to n",
+    );
+}
+
+#[test]
+fn conditions_within_conditions_have_one_local() {
+    check(
+        "",
+        "let mut n = ip.identification;
+         let odd = ip.ttl == 0 && (n > 5 || { n += 1; n > 9 });
+         if odd { return cx.reply(); } cx.to(n)",
+        "
+        n = ipv4.identification
+        odd = Eq(ipv4.ttl, 0:u8)
+        if odd
+          odd = Gt(ipv4.identification, 5:u16)
+          if odd
+          else
+            n = Add(ipv4.identification, 1:u16)
+            odd = Gt(n, 9:u16)
+        if odd
           reply
         to n",
     );
@@ -220,9 +238,7 @@ fn enums_are_bytes_with_names() {
         else
           if Eq(phase, 4:Phase)
             reply
-          else
-            other = phase
-          next = other
+          next = phase
         if Ne(next, phase)
           to 1:u16
         via ipv4.src",
@@ -240,13 +256,10 @@ fn structs_are_their_fields() {
          let found = cx.known.lookup(pair);
          if found.phase == pair.phase { return cx.to(found.a); } cx.forward()",
         "
-        b = ipv4.identification
-        pair_a = b
         pair_phase = 5:Phase
-        pair_a_2 = 3:u16
-        pair_phase_2 = pair_phase
-        found_a, found_phase = lookup known(pair_a_2, pair_phase_2)
-        if Eq(found_phase, pair_phase_2)
+        pair_a = 3:u16
+        found_a, found_phase = lookup known(pair_a, pair_phase)
+        if Eq(found_phase, pair_phase)
           to found_a
         forward",
     );
@@ -266,28 +279,75 @@ fn a_state_that_either_branch_gives() {
          count.packets = double(&count, &pkt.ports);
          cx.forward()",
         "
-          key_addr = ipv4.src
           key_port = 1:u16
           if Eq(ipv4.ttl, 0:u8)
-            reach 0 (key_addr, key_port)
+            reach 0 (ipv4.src, key_port)
           else
-            reach 1 (key_addr, key_port)
+            reach 1 (ipv4.src, key_port)
         point 0 lease
           if valid(ports)
-            value = u32(ports.src)
+            double = u32(ports.src)
           else
-            value = Mul(state.packets, 2:u32)
-          state.packets = value
+            double = Mul(state.packets, 2:u32)
+          state.packets = double
           forward
         point 1 find
           if valid(ports)
-            value = u32(ports.src)
+            double = u32(ports.src)
           else
-            value = Mul(state.packets, 2:u32)
-          state.packets = value
+            double = Mul(state.packets, 2:u32)
+          state.packets = double
           forward
         absent 1
           drop unknown",
+    );
+}
+
+#[test]
+fn a_copy_is_read_where_the_original_has_changed() {
+    check(
+        "",
+        "let (a, b) = (ip.src, ip.dst); ip.src = b; ip.dst = a; let old = ip.ttl; let ttl = old; ip.ttl = 1;
+         cx.to(ttl as u16)",
+        "
+        a = ipv4.src
+        ipv4.src = ipv4.dst
+        ipv4.dst = a
+        ttl = ipv4.ttl
+        ipv4.ttl = 1:u8
+        to u16(ttl)",
+    );
+    check(
+        "",
+        "let mut low = ip.ttl; let first = low; if ip.ecn == u2::new(1) { low = 9; } cx.to((low + first) as u16)",
+        "
+        low = ipv4.ttl
+        if Eq(ipv4.ecn, 1:u2)
+          low = 9:u8
+        to u16(Add(low, ipv4.ttl))",
+    );
+}
+
+#[test]
+fn what_is_known_of_headers_is_not_asked_again() {
+    check(
+        "#[inline] fn port(pkt: &Packet) -> u16 {
+            if let Some(ports) = &pkt.ports { ports.src } else if let Some(icmp) = &pkt.icmp { icmp.identifier } else { 0 }
+        }",
+        "if pkt.ports.is_none() && pkt.ipv6.is_none() { if pkt.ports.is_some() { return cx.reply(); } return cx.to(port(pkt)); }
+         if !pkt.vlan.is_some() || pkt.udp.is_none() { return cx.forward(); }
+         if pkt.vlan.is_some() && pkt.udp.is_some() { return cx.drop(\"udp\"); }
+         cx.to(port(pkt))",
+        "
+        if AndAlso(not(valid(ports)), not(valid(ipv6)))
+          if valid(icmp)
+            port = icmp.identifier
+          else
+            port = 0:u16
+          to port
+        if OrElse(not(valid(vlan)), not(valid(udp)))
+          forward
+        drop udp",
     );
 }
 

@@ -77,10 +77,14 @@ fn what_the_nat_does_not_know_has_its_reason() {
     assert_eq!(dropped_for(&with_ip_byte(7, 5)), Some("fragment"), "later");
     assert_eq!(dropped_for(&with_ip_byte(0, 0x46)), Some("not_translatable"), "options hide the ports");
     assert_eq!(dropped_for(&with_ip_byte(9, 47)), Some("not_translatable"), "GRE");
-    assert_eq!(dropped_for(&icmp_error(CLIENT, SERVER, 5, &[0; 28], 28)), Some("icmp_kind"), "redirect");
+    assert_eq!(
+        dropped_for(&icmp_error(CLIENT, SERVER, 5, &[0; 28], 28)),
+        Some("not_translatable"),
+        "redirect"
+    );
     let mut quote = Frame::udp((SERVER, 1), (CLIENT, 2), b"").ip_packet();
     quote[9] = 47;
-    assert_eq!(dropped_for(&icmp_error(CLIENT, SERVER, 3, &quote, 28)), Some("icmp_quote"));
+    assert_eq!(dropped_for(&icmp_error(CLIENT, SERVER, 3, &quote, 28)), Some("not_translatable"));
     assert_eq!(dropped_for(&icmp_error(CLIENT, SERVER, 3, &quote, 12)), Some("parse_error"), "a short quote");
     for ether_type in [[0x08, 0x06], [0x86, 0xdd], [0, 40]] {
         let mut frame = vec![0; 60];

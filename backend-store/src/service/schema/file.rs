@@ -19,6 +19,9 @@ pub struct SchemaFile {
     pub fingerprint: u16,
     /// After how many milliseconds without lease and traffic a record is deleted.
     pub idle_ms: u64,
+    /// The function that says it instead, by key and value.
+    #[serde(default)]
+    pub idle_by: Option<String>,
     /// The function that makes records, if the app has one.
     pub on_create: Option<String>,
     /// What a key is made of.

@@ -68,6 +68,7 @@ fn made(input: &mut Input<'_>, like: Option<&SchemaFile>) -> SchemaFile {
         id: u16::from(input.flag()),
         fingerprint: input.byte().into(),
         idle_ms: input.number(),
+        idle_by: None,
         on_create: None,
         key,
         value,

@@ -87,7 +87,7 @@ fn registration(fingerprint: u16) -> Registration {
         Ok(records.get(&77).unwrap_or(7))
     };
     let factory = move || -> Box<dyn Creator> {
-        Box::new(TypedCreator::new(schema, Duration::from_secs(1), on_create))
+        Box::new(TypedCreator::new(schema, |_: &_, _: &_| Duration::from_secs(1), on_create))
     };
     Registration { app: 9, factory: Box::new(factory) }
 }
@@ -119,10 +119,7 @@ fn what_cargo_build_emits_is_read() {
 fn code_that_is_not_linked_in_is_said_with_the_way_out() {
     let config = app(&[&NAT.into()]);
     let error = load(vec![config], Vec::new()).unwrap_err().to_string();
-    assert!(
-        error.starts_with("the records of nat (app 1) are made by its `bind`, which is not linked"),
-        "{error}"
-    );
+    assert!(error.starts_with("the records of nat (app 1) need its `bind`, which is not linked"), "{error}");
     assert!(
         error.contains("`backend_store::cli::main(vec![Registration { app: 1, factory: … }])`"),
         "{error}"
@@ -138,9 +135,12 @@ fn without_on_create_a_new_value_is_zero() {
     let apps = load(vec![config], Vec::new()).unwrap();
     let mut creator = apps.creators().remove(0);
     let created = creator.create(&[0; 4], &Shard(BTreeMap::new())).unwrap();
-    assert_eq!((created.value, created.companions, created.keep_for), (vec![0; 6], Vec::new(), None));
+    assert_eq!((&created.value, created.companions), (&vec![0; 6], Vec::new()));
     assert_eq!(creator.schema(), Schema { app: 9, fingerprint: 1, key_len: 4, value_len: 6 });
-    assert_eq!((creator.idle(), apps.apps()[0].idle), (Duration::from_secs(3), Duration::from_secs(3)));
+    assert_eq!(
+        (creator.idle(&[0; 4], &created.value), apps.apps()[0].idle),
+        (Duration::from_secs(3), Some(Duration::from_secs(3)))
+    );
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn code_of_an_older_schema_makes_records_of_the_newest() {
         let created = creator.create(&[0; 4], &records).unwrap();
         assert_eq!(created.value, [0, 0, 0, 5, 0, 0]);
         assert_eq!(created.companions, [(vec![0, 0, 0, 1], vec![1, 1, 1, 1, 0, 0])]);
-        assert_eq!((creator.schema().value_len, creator.idle()), (6, Duration::from_secs(1)));
+        assert_eq!((creator.schema().value_len, creator.idle(&[0; 4], &[0; 6])), (6, Duration::from_secs(1)));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{OWN_LINE, expr, names};
+use crate::canonical;
 use crate::ir::{App, LocalId, Match, Mode, Place, Shape, Stmt, StmtKind, Type, Verdict};
 use crate::target::{DROP_REASONS, drop_reasons, first_drop, line};
 
@@ -112,28 +113,60 @@ fn parts<'a>(app: &'a App, source: &str) -> Vec<Part<'a>> {
     let instance = names::safe(&handler.name);
     let before =
         Part { control: name.clone(), instance, docs, body: &handler.before, condition: String::new() };
-    let mut parts = vec![before];
+    let mut rests: Vec<Rest> = Vec::new();
     for (index, point) in handler.points.iter().enumerate() {
-        let here = format!("meta.point == {}_point_t.{}", app.name, point_name(app, index));
-        let place = format!("{source}:{}", line(point.span));
-        parts.push(Part {
-            control: format!("{name}Held{}", index + 1),
-            instance: format!("{}_held_{}", handler.name, index + 1),
-            docs: vec![format!(" {place}: the rest of {}(), with the state in `meta.value`.", handler.name)],
-            body: &point.rest,
-            condition: format!("meta.slot.live && {here}"),
-        });
-        if point.mode == Mode::Find {
-            parts.push(Part {
-                control: format!("{name}Absent{}", index + 1),
-                instance: format!("{}_absent_{}", handler.name, index + 1),
-                docs: vec![format!(" {place}: what {}() does if there is no such record.", handler.name)],
-                body: &point.absent,
-                condition: format!("!meta.slot.live && meta.pass.absent == 1 && {here}"),
-            });
+        let absent = (point.mode == Mode::Find).then_some((false, &point.absent));
+        for (held, body) in [(true, &point.rest)].into_iter().chain(absent) {
+            let text = canonical::statements(app, body);
+            match rests.iter_mut().find(|rest| rest.held == held && rest.text == text) {
+                Some(rest) => rest.points.push(index),
+                None => rests.push(Rest { held, points: vec![index], body, text }),
+            }
         }
     }
-    parts
+    std::iter::once(before).chain(rests.iter().map(|rest| rest.part(app, source))).collect()
+}
+
+/// What follows lease points: those after which the same happens share it.
+struct Rest<'a> {
+    /// With the state, or because there is none.
+    held: bool,
+    points: Vec<usize>,
+    body: &'a [Stmt],
+    text: String,
+}
+
+impl<'a> Rest<'a> {
+    fn part(&self, app: &App, source: &str) -> Part<'a> {
+        let handler = &app.handler;
+        let (camel, number) = (names::camel(&handler.name), self.points[0] + 1);
+        let mut lines: Vec<String> =
+            self.points.iter().map(|at| line(handler.points[*at].span).to_string()).collect();
+        lines.dedup();
+        let place = format!("{source}:{}", lines.join(" and "));
+        let here = self
+            .points
+            .iter()
+            .map(|at| format!("meta.point == {}_point_t.{}", app.name, point_name(app, *at)));
+        let mut here = here.collect::<Vec<_>>().join(" || ");
+        if self.points.len() > 1 {
+            here = format!("({here})");
+        }
+        let (control, instance, doc, condition) = if self.held {
+            let doc = format!(" {place}: the rest of {}(), with the state in `meta.value`.", handler.name);
+            ("Held", "held", doc, format!("meta.slot.live && {here}"))
+        } else {
+            let doc = format!(" {place}: what {}() does if there is no such record.", handler.name);
+            ("Absent", "absent", doc, format!("!meta.slot.live && meta.pass.absent == 1 && {here}"))
+        };
+        Part {
+            control: format!("{camel}{control}{number}"),
+            instance: format!("{}_{instance}_{number}", handler.name),
+            docs: vec![doc],
+            body: self.body,
+            condition,
+        }
+    }
 }
 
 struct Lowering<'a> {
@@ -188,12 +221,15 @@ impl<'a> Lowering<'a> {
         format!("{} {name}{zero};", expr::local_type(ty))
     }
 
-    /// The lines, with `#line` where the author's numbering does not follow from the line before.
+    /// The lines, with `#line` where the author's numbering does not follow from the line before. Of what one line of the
+    /// author's became, only the first line has its number.
     fn with_line_numbers(&self) -> Vec<String> {
         let mut body = Vec::new();
-        let mut next = None;
+        let (mut next, mut last) = (None, None);
         for (author, text) in &self.lines {
-            if author.is_some() && *author != next {
+            let is_more = *author == last;
+            last = author.or(last);
+            if author.is_some() && *author != next && !is_more {
                 next = *author;
                 body.extend(author.map(|number| format!("#line {number} \"{}\"", self.source)));
             }

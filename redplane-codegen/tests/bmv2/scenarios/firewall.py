@@ -35,10 +35,10 @@ def tcp(source, destination, flags):
 def flow(inside, inside_port, outside_port, protocol=6, outside=SERVER):
     """A key."""
     return {
-        "inside": inside,
-        "inside_port": inside_port,
-        "outside": outside,
-        "outside_port": outside_port,
+        "src": inside,
+        "src_port": inside_port,
+        "dst": outside,
+        "dst_port": outside_port,
         "protocol": protocol,
     }
 
@@ -91,7 +91,7 @@ def an_answer_must_be_one(bench):
 @scenario
 def what_nobody_asked_for_stays_out(bench):
     """The store is asked whether there is such a flow, and makes none."""
-    with bench.expect_drops(unsolicited=3, icmp_kind=1):
+    with bench.expect_drops(unsolicited=3, not_followed=1):
         absent(bench, bench.right, inward("10.0.0.3", tcp(80, 1111, "SA")), flow("10.0.0.3", 1111, 80))
         udp = UDP(sport=53, dport=1111) / Raw(b"data")
         absent(bench, bench.right, inward("10.0.0.3", udp), flow("10.0.0.3", 1111, 53, 17))

@@ -44,7 +44,7 @@ def received(port):
 def a_connection_goes_to_its_backend_and_back(bench):
     """The destination is the backend's; what it answers comes from the service, without a state."""
     bench.right.send(from_client(tcp(1111, 80, "S")))
-    key = {"client": CLIENT, "client_port": 1111, "service": WEB, "service_port": 80, "protocol": 6}
+    key = {"src": CLIENT, "src_port": 1111, "dst": WEB, "dst_port": 80, "protocol": 6}
     lease = bench.store.expect(Kind.LEASE, key=key, flags=CREATE)
     bench.store.grant(lease, {"addr": "10.0.1.1", "port": 8080, "direct": 0})
     out = received(bench.left)
