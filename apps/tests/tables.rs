@@ -172,3 +172,17 @@ fn both_refuse_the_same_files() {
         assert!(operator::rows(&ir, &value).is_err(), "{bad}");
     }
 }
+
+/// Every table that the language's page shows is one of the firewall's, in both readers.
+#[test]
+fn the_guide_shows_tables_of_the_firewall() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../guide/src/language.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let blocks: Vec<&str> =
+        page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    for block in &blocks {
+        let (_, _, rows) = both::<apps::firewall::App>(block, include_str!("../src/firewall.rs"));
+        assert_eq!((rows["tables.inside"].len(), rows["tables.published"].len()), (1, 1));
+    }
+    assert!(!blocks.is_empty());
+}

@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use backend_store::service::admin::Admin;
 use backend_store::service::metrics;
 use serde_json::Value;
 
 use crate::cluster::{CONTRIB, node};
+use crate::coordination::PATIENCE;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -254,4 +257,53 @@ fn the_guide_shows_what_happens() {
     }
     assert!(today.matches("```console").count() > 1 && today.matches("| `redplane_store_").count() > 20);
     assert_eq!(page, today, "UPDATE_GOLDEN=1 cargo test -p backend-store writes it");
+}
+
+/// Processes of a test, which end with it.
+struct Running(Vec<Child>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// What the guide starts in terminals is a cluster, of which its `status` says that all is well. It runs on loopback
+/// addresses of its own.
+#[test]
+fn the_guide_starts_a_cluster() {
+    let page = fs::read_to_string(Path::new(ROOT).join("guide/src/store.md")).expect("the guide has a page");
+    let status = "redplane-store status --config store.toml";
+    assert!(page.contains(&format!("`{status}`")));
+    let folder = Folder::new("terminals");
+    let [high, low] = (std::process::id() as u16).to_be_bytes();
+    folder.changed("127.0.0.", &format!("127.{}.{low}.", 64 + high % 64));
+    let command = |line: &str| {
+        let mut words = line.split_whitespace();
+        assert_eq!(words.next(), Some("redplane-store"), "{line}");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_redplane-store"));
+        command.args(words).current_dir(&folder.0).stdin(Stdio::null()).env_remove("RUST_LOG");
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+    };
+    let mut running = Running(Vec::new());
+    for block in page.split("```sh\n").skip(1) {
+        for line in block.split("```").next().unwrap_or_default().lines() {
+            running.0.push(command(line).stdout(Stdio::null()).spawn().expect("the program starts"));
+        }
+    }
+    assert_eq!(running.0.len(), 4, "a coordinator and three nodes");
+    let begin = Instant::now();
+    loop {
+        let output = command(status).output().expect("the program runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() && said.lines().filter(|line| line.contains(" 0>1>2 ")).count() >= 3 {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "not all is well:\n{said}");
+        thread::sleep(Duration::from_millis(50));
+    }
 }

@@ -697,4 +697,50 @@ mod tests {
             }
         }
     }
+
+    /// Every field of a message in order, and its length: what a cut at its beginning says is missing.
+    fn fields(bytes: &[u8]) -> Vec<(&'static str, usize)> {
+        let mut fields = Vec::new();
+        let mut at = 0;
+        while let Err(ChainDecodeError::Truncated { field, needed, .. }) = ChainMessage::parse(&bytes[..at]) {
+            fields.push((field, needed));
+            at += needed;
+        }
+        fields
+    }
+
+    /// The guide's table: a field a row, its length or *n* in the second column.
+    #[test]
+    fn the_guide_has_every_field() {
+        let page = include_str!("../../guide/src/wire-format.md");
+        let mut message = update();
+        let Content::Update { records, .. } = &mut message.content else { unreachable!() };
+        records.truncate(1);
+        let (_, table) = page.split_once("An UPDATE, field by field.").expect("the guide has the table");
+        let rows = table.lines().skip_while(|line| !line.starts_with('|')).skip(2);
+        let cells = rows.map_while(|row| {
+            row.strip_prefix("| ")?.split(" | ").take(2).collect::<Vec<_>>().try_into().ok()
+        });
+        let shown: Vec<[&str; 2]> = cells.collect();
+        let found = fields(&message.to_vec());
+        assert_eq!(shown.len(), found.len(), "{found:?}");
+        for ([name, bytes], (field, needed)) in shown.into_iter().zip(found) {
+            assert!(
+                name == field && (bytes == "*n*" || bytes == needed.to_string()),
+                "{name}, {bytes}: {field}, {needed}"
+            );
+        }
+        let kinds = [
+            ("UPDATE", KIND_UPDATE),
+            ("COPY", KIND_COPY),
+            ("CONFIRMED", KIND_CONFIRMED),
+            ("COPIED", KIND_COPIED),
+        ];
+        for (name, kind) in kinds.into_iter().chain([("FORWARDED", KIND_FORWARDED)]) {
+            assert!(page.contains(&format!("| {name} | {kind} |")), "{name}");
+        }
+        for limit in [RECORDS_MAX, KEY_LEN_MAX, VALUE_LEN_MAX] {
+            assert!(page.contains(&format!("at most {limit}")), "{limit}");
+        }
+    }
 }

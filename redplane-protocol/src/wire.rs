@@ -515,4 +515,62 @@ mod tests {
         }
         assert_eq!((0..=u8::MAX).filter_map(Kind::from_code).count(), Kind::ALL.len());
     }
+
+    /// Cells of the rows of the guide's table that begins so.
+    fn table(start: &str) -> Vec<Vec<&'static str>> {
+        let page = include_str!("../../guide/src/protocol.md");
+        let (_, rest) = page.split_once(start).expect("the guide has the table");
+        let rows = rest.lines().skip(1).skip_while(|line| line.starts_with("| ---"));
+        let rows = rows.take_while(|line| line.starts_with('|'));
+        rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+    }
+
+    #[test]
+    fn the_guide_has_the_header() {
+        let byte = |at: usize| at..at + 1;
+        let fields = [
+            ("version", byte(field::VERSION)),
+            ("kind", byte(field::KIND)),
+            ("flags", byte(field::FLAGS)),
+            ("reason", byte(field::REASON)),
+            ("app", field::APP),
+            ("schema fingerprint", field::FINGERPRINT),
+            ("switch", field::SWITCH),
+            ("incarnation", field::INCARNATION),
+            ("generation", field::GENERATION),
+            ("sequence", field::SEQUENCE),
+            ("ticket", field::TICKET),
+            ("sent_at", field::SENT_AT),
+            ("port", field::PORT),
+        ];
+        let wanted = fields
+            .map(|(name, place)| [place.start.to_string(), name.to_owned(), (8 * place.len()).to_string()]);
+        let found: Vec<_> =
+            table("| offset | field | bits | |").into_iter().map(|row| row[..3].to_vec()).collect();
+        assert_eq!(found, wanted);
+        let page = include_str!("../../guide/src/protocol.md");
+        for text in [
+            format!("UDP port {UDP_PORT}."),
+            format!("header of {HEADER_LEN} bytes"),
+            format!("{PORT_RECIRCULATE:#x}"),
+        ] {
+            assert!(page.contains(&text), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_guide_has_every_kind_and_reason() {
+        let rows = table("| kind | | from | carries | meaning |");
+        let sender = |kind: Kind| if kind.is_request() { "switch" } else { "store" };
+        let wanted = Kind::ALL.map(|kind| {
+            [format!("{kind:?}").to_uppercase(), (kind as u8).to_string(), sender(kind).to_owned()]
+        });
+        let found: Vec<_> = rows.iter().map(|row| row[..3].to_vec()).collect();
+        assert_eq!(found, wanted);
+        let nack = rows.iter().find(|row| row[0] == "NACK").expect("it is a kind")[4];
+        for reason in NackReason::ALL {
+            let named = format!("{} {}", reason as u8, format!("{reason:?}").to_uppercase());
+            assert!(nack.contains(&named), "{named}");
+        }
+    }
 }

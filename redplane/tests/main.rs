@@ -1,5 +1,6 @@
 //! Switches on Linux.
 
 mod configuration;
+mod guide;
 mod offload;
 mod testbed;

@@ -34,9 +34,9 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
-    /// Refresh the guide's page of diagnostics from the compiler's table.
+    /// Refresh what the guide has from the code: the page of diagnostics, the pipeline, and the demo's pictures.
     Guide {
-        /// Write nothing; fail if the page is not what the table says now.
+        /// Write nothing; fail if something is not what the code says now.
         #[arg(long)]
         check: bool,
     },

@@ -1,5 +1,6 @@
 //! One test for each kind of mistake: where it is, what it says, and the way out.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 
@@ -483,4 +484,99 @@ fn no_text_is_too_broken_for_a_report() {
             assert!(!error.render(false).is_empty());
         }
     }
+}
+
+/// What may stand in a section, by what is said about a key that may not.
+fn keys_of(text: &str) -> Vec<String> {
+    let Err(ConfigError::Mistakes { mistakes, .. }) = parse(text) else { panic!("it takes any key") };
+    let helps = mistakes.iter().map(|mistake| line(text, mistake));
+    let list =
+        helps.filter_map(|said| Some(said.split_once("it may have: ")?.1.trim_end_matches(')').to_owned()));
+    list.flat_map(|list| list.split(", ").map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// The rows of the guide's table, each as its cells.
+fn rows_of_the_guide() -> Vec<Vec<String>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guide/src/store.md");
+    let page = std::fs::read_to_string(path).expect("the guide has the page");
+    let (_, rest) = page.split_once("\n## Configuration\n").expect("it has the section");
+    let table =
+        rest.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    table
+        .skip(2)
+        .map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect())
+        .collect()
+}
+
+/// Section and key of each row of the guide's table: `[[node]]`, `id`. A section stands where it begins.
+fn keys_of_the_guide() -> BTreeSet<(String, String)> {
+    let mut section = String::new();
+    let mut keys = BTreeSet::new();
+    for row in rows_of_the_guide() {
+        for part in row[0].split(", ") {
+            let words: Vec<&str> = part.split(' ').map(|word| word.trim_matches('`')).collect();
+            if let [name, _] = words[..] {
+                name.clone_into(&mut section);
+            }
+            keys.insert((section.clone(), words.last().map(ToString::to_string).unwrap_or_default()));
+        }
+    }
+    keys
+}
+
+#[test]
+fn the_guide_has_the_bounds_of_every_number() {
+    let mut checked = 0;
+    for row in rows_of_the_guide() {
+        let words: Vec<&str> = row[3].split([' ', ';']).collect();
+        let [least, "to", most, ..] = words[..] else { continue };
+        for key in row[0].split(['`', ',', ' ']).filter(|key| !key.is_empty()) {
+            let Some((before, rest)) = GOOD.split_once(&format!("{key} = ")) else { continue };
+            let number: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            if number.is_empty() {
+                continue;
+            }
+            let text = format!("{before}{key} = 9999999999{}", &rest[number.len()..]);
+            let said = parse(&text).err().map(|error| error.render(false)).unwrap_or_default();
+            assert!(said.contains(&format!("`{key}` is 9999999999, not {least} to {most}")), "{key}: {said}");
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 9, "numbers of the good file");
+}
+
+#[test]
+fn the_guide_has_every_key() {
+    const STRANGE: &str = "nothing_that_is_near_to_any_key = 0\n";
+    let etcd = "kind = \"etcd\"\nendpoints = [\"http://127.0.0.1:2379\"]\n";
+    let (before, rest) = GOOD.split_once("kind = \"static\"\n").unwrap();
+    let (_, after) = rest.split_once("state = \"coordinator.json\"\n").unwrap();
+    let with_etcd = format!("{before}{STRANGE}{etcd}{after}");
+    let sections = [
+        "[coordination]",
+        "[[node]]",
+        "[workers]",
+        "[durability]",
+        "[[app]]",
+        "[limits]",
+        "[[switch]]",
+        "[authentication]",
+    ];
+    let mut known = BTreeSet::new();
+    let mut take = |section: &str, keys: Vec<String>| {
+        assert!(!keys.is_empty(), "{section}");
+        known.extend(keys.into_iter().map(|key| (section.to_owned(), key)));
+    };
+    take("", keys_of(&format!("{STRANGE}{GOOD}")));
+    for section in sections {
+        take(section, keys_of(&GOOD.replacen(section, &format!("{section}\n{STRANGE}"), 1)));
+    }
+    take("[coordination]", keys_of(&with_etcd));
+    let inline = STRANGE.trim_end();
+    take("admission", keys_of(&GOOD.replacen("admission = {", &format!("admission = {{ {inline},"), 1)));
+    // A section is there by its own keys.
+    let name = |section: &str| section.trim_matches(['[', ']']).to_owned();
+    let names: Vec<String> = sections.into_iter().chain(["admission"]).map(name).collect();
+    known.retain(|(_, key)| !names.contains(key));
+    assert_eq!(keys_of_the_guide(), known);
 }

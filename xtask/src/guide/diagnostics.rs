@@ -1,14 +1,14 @@
-//! `cargo xtask guide`: the page of all diagnostics, from the compiler's table and from what rustc shows of the fixtures.
+//! The page of all diagnostics, from the compiler's table and from what rustc shows of the fixtures.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use redplane_codegen::codes::{CODES, Code};
 
 /// Where the page is.
-const PAGE: &str = "guide/src/diagnostics.md";
+pub(super) const PAGE: &str = "guide/src/diagnostics.md";
 /// Where the fixtures are: `rp0012_name.rs`, and beside it what rustc shows.
 const FIXTURES: &str = "redplane-macros/tests/ui";
 
@@ -24,23 +24,8 @@ Below each stands what not to write, what to write, and what rustc shows for an 
 
 ";
 
-/// Writes the page, or with `check` only compares it.
-pub(crate) fn run(root: &Path, check: bool) -> anyhow::Result<()> {
-    let fresh = page(root)?;
-    let path = root.join(PAGE);
-    if fs::read_to_string(&path).is_ok_and(|old| old == fresh) {
-        println!("{PAGE} is fresh: {} codes", CODES.len());
-        return Ok(());
-    }
-    if check {
-        bail!("{PAGE} is not what the compiler's table says now; refresh it with `cargo xtask guide`");
-    }
-    fs::write(&path, fresh).with_context(|| format!("cannot write {PAGE}"))?;
-    println!("wrote {PAGE}");
-    Ok(())
-}
-
-fn page(root: &Path) -> anyhow::Result<String> {
+/// The page as the compiler has it now.
+pub(super) fn page(root: &Path) -> anyhow::Result<String> {
     let fixtures = fixtures(&root.join(FIXTURES))?;
     let mut page = String::from(INTRODUCTION);
     page.push_str("| code | mistake |\n| --- | --- |\n");
@@ -79,7 +64,7 @@ fn section(entry: &Code, shown: &str) -> String {
     )
 }
 
-fn upper_first(text: &str) -> String {
+pub(super) fn upper_first(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
