@@ -101,9 +101,9 @@ const bit<8> PHASE_RESET         = 7;    // Broken off (RST).
 
 /* ---- sizes */
 
-const bit<32> FIREWALL_SLOTS       = 1 << 16;
-const bit<32> FIREWALL_INSIDE_SIZE = 64;
-const bit<32> FIREWALL_BLOCKED_SIZE = 256;
+const bit<32> FIREWALL_SLOTS          = 1 << 16;
+const bit<32> FIREWALL_INSIDE_SIZE    = 64;
+const bit<32> FIREWALL_BLOCKED_SIZE   = 256;
 const bit<32> FIREWALL_PUBLISHED_SIZE = 256;
 /// IPv4 routes of forward().
 const bit<32> RP_ROUTES       = 4096;
@@ -1692,10 +1692,12 @@ control FirewallIngress(inout headers_t hdr, inout metadata_t meta,
             if (meta.slot.live && meta.point == firewall_point_t.FIND_1) {
                 guard_held_1.apply(hdr, meta);
             }
-            if (!meta.slot.live && meta.pass.absent == 1 && (meta.point == firewall_point_t.FIND_1 || meta.point == firewall_point_t.FIND_3)) {
+            if (!meta.slot.live && meta.pass.absent == 1
+                && (meta.point == firewall_point_t.FIND_1 || meta.point == firewall_point_t.FIND_3)) {
                 guard_absent_1.apply(hdr, meta);
             }
-            if (meta.slot.live && (meta.point == firewall_point_t.LEASE_2 || meta.point == firewall_point_t.FIND_3)) {
+            if (meta.slot.live
+                && (meta.point == firewall_point_t.LEASE_2 || meta.point == firewall_point_t.FIND_3)) {
                 guard_held_2.apply(hdr, meta);
             }
             rp_value_store.apply(hdr, meta);

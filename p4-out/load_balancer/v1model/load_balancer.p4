@@ -89,9 +89,9 @@ const bit<16> LOAD_BALANCER_APP         = 4;
 const bit<16> LOAD_BALANCER_FINGERPRINT = 0x11e5;
 /* ---- sizes */
 
-const bit<32> LOAD_BALANCER_SLOTS       = 1 << 16;
+const bit<32> LOAD_BALANCER_SLOTS         = 1 << 16;
 const bit<32> LOAD_BALANCER_SERVICES_SIZE = 1024;
-const bit<32> LOAD_BALANCER_FRONTS_SIZE = 4096;
+const bit<32> LOAD_BALANCER_FRONTS_SIZE   = 4096;
 /// IPv4 routes of forward().
 const bit<32> RP_ROUTES       = 4096;
 /// Shards of the store.
@@ -1707,7 +1707,8 @@ control LoadBalancerIngress(inout headers_t hdr, inout metadata_t meta,
             rp_generation.apply(hdr, meta);
             rp_lease.apply(hdr, meta);
             rp_value_load.apply(meta);
-            if (meta.slot.live && (meta.point == load_balancer_point_t.LEASE_1 || meta.point == load_balancer_point_t.FIND_2)) {
+            if (meta.slot.live
+                && (meta.point == load_balancer_point_t.LEASE_1 || meta.point == load_balancer_point_t.FIND_2)) {
                 balance_held_1.apply(hdr, meta);
             }
             if (!meta.slot.live && meta.pass.absent == 1 && meta.point == load_balancer_point_t.FIND_2) {

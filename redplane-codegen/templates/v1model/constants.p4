@@ -52,10 +52,8 @@ const bit<16> {{ app.upper }}_FINGERPRINT = {{ app.fingerprint }};
 {%- endfor %}
 {% endfor %}
 /* ---- sizes */
-
-const bit<32> {{ app.upper }}_SLOTS       = 1 << {{ app.slot_width }};
-{%- for table in app.sizes %}
-{{ table }}
+{% for size in app.sizes %}
+{{ size }}
 {%- endfor %}
 /// IPv4 routes of forward().
 const bit<32> RP_ROUTES       = {{ app.routes_max }};

@@ -149,15 +149,16 @@ impl<'a> Rest<'a> {
             .iter()
             .map(|at| format!("meta.point == {}_point_t.{}", app.name, point_name(app, *at)));
         let mut here = here.collect::<Vec<_>>().join(" || ");
+        let mut and = " && ";
         if self.points.len() > 1 {
-            here = format!("({here})");
+            (here, and) = (format!("({here})"), "\n                && ");
         }
         let (control, instance, doc, condition) = if self.held {
             let doc = format!(" {place}: the rest of {}(), with the state in `meta.value`.", handler.name);
-            ("Held", "held", doc, format!("meta.slot.live && {here}"))
+            ("Held", "held", doc, format!("meta.slot.live{and}{here}"))
         } else {
             let doc = format!(" {place}: what {}() does if there is no such record.", handler.name);
-            ("Absent", "absent", doc, format!("!meta.slot.live && meta.pass.absent == 1 && {here}"))
+            ("Absent", "absent", doc, format!("!meta.slot.live && meta.pass.absent == 1{and}{here}"))
         };
         Part {
             control: format!("{camel}{control}{number}"),

@@ -19,7 +19,6 @@ pub(super) struct View {
     pub(super) fingerprint: String,
     pub(super) hash: String,
     pub(super) docs: Vec<String>,
-    pub(super) slot_width: u32,
     pub(super) routes_max: u32,
     pub(super) shards_max: u32,
     pub(super) session_circle: u32,
@@ -92,7 +91,6 @@ impl View {
             fingerprint: format!("0x{:04x}", crate::fingerprint(app)),
             hash: format!("0x{:016x}", crate::hash(app)),
             docs: app.docs.iter().map(|text| format!(" {text}")).collect(),
-            slot_width: app.state.slots.trailing_zeros(),
             routes_max: ROUTES_MAX,
             shards_max: SHARDS_MAX,
             session_circle: SESSION_CIRCLE,
@@ -137,10 +135,12 @@ impl View {
 }
 
 fn sizes(app: &App) -> Vec<String> {
-    let row = |(index, table): (usize, &crate::ir::Table)| {
-        format!("const bit<32> {} = {};", size_name(app, index), table.size)
-    };
-    app.tables.iter().enumerate().map(row).collect()
+    let slots =
+        (format!("{}_SLOTS", app.name.to_uppercase()), format!("1 << {}", app.state.slots.trailing_zeros()));
+    let tables = app.tables.iter().enumerate();
+    let tables = tables.map(|(index, table)| (size_name(app, index), table.size.to_string()));
+    let row = |(name, size): (String, String)| (format!("const bit<32> {name}"), format!("= {size};"));
+    aligned(std::iter::once(slots).chain(tables).map(row).collect())
 }
 
 fn enums(app: &App, source: &str) -> Vec<EnumView> {
