@@ -61,3 +61,56 @@ fn a_frame_that_ends_within_an_own_header_is_dropped() {
     cache.process(0, INSIDE, &other_port);
     assert_eq!(cache.dropped(0)["parse_error"], 11, "it is payload there");
 }
+
+/// An app whose packet has a header of its own, and whose key is of the library.
+#[redplane_sdk::app(id = 9)]
+mod marked {
+    use redplane_sdk::prelude::*;
+
+    /// How many of a conversation are marked.
+    #[state(key = FiveTuple, slots = 16)]
+    pub struct Marked {
+        pub packets: u16,
+    }
+
+    #[header]
+    pub struct Mark {
+        pub value: u16,
+    }
+
+    #[packet]
+    pub struct Message {
+        #[after(udp, dst_port = 4800)]
+        pub mark: Option<Mark>,
+    }
+
+    #[handler]
+    pub fn number(pkt: &mut Message, cx: &mut Context) -> Handled {
+        let mut marked = cx.marked.lease(five_tuple(pkt))?;
+        marked.packets += 1;
+        if let Some(mark) = &mut pkt.mark {
+            mark.value = marked.packets;
+        }
+        set_destination(pkt, Ipv4Addr::new(198, 51, 100, 2), 4801);
+        cx.to(0)
+    }
+}
+
+#[test]
+fn the_library_takes_the_packet_of_the_app() {
+    let mut place: Place<marked::App> = Place::new(
+        1,
+        marked::Tables::default(),
+        place::routes(&[]),
+        Box::new(|| app::creator::<marked::App>(())),
+    )
+    .unwrap();
+    for number in 1..3 {
+        let (_, frame) = place.pass(0, INSIDE, &message(0, 0, 0)).unwrap();
+        assert!(wrong(&frame).is_empty(), "{:?}", wrong(&frame));
+        assert_eq!(
+            (&frame[30..34], &frame[36..38], &frame[42..44]),
+            (&[198, 51, 100, 2][..], &4801u16.to_be_bytes()[..], &[0, number][..])
+        );
+    }
+}

@@ -54,11 +54,14 @@ fn packet(items: &[Item]) -> String {
 /// the author.
 fn at(item: &Item, span: Span, packet: &str) -> Option<Item> {
     let mut item: Item = syn::parse2(moved(item.to_token_stream(), span, packet)).ok()?;
-    match &mut item {
-        Item::Fn(item) => item.attrs.push(parse_quote!(#[library])),
-        Item::Struct(item) => item.attrs.push(parse_quote!(#[library])),
-        _ => {}
-    }
+    let attributes = match &mut item {
+        Item::Fn(item) => &mut item.attrs,
+        Item::Struct(item) => &mut item.attrs,
+        _ => return None,
+    };
+    // How it is written is not the author's to mend.
+    let quiet: Attribute = parse_quote!(#[allow(dead_code, unreachable_pub, clippy::all, clippy::pedantic)]);
+    attributes.extend([parse_quote!(#[library]), quiet]);
     Some(item)
 }
 
