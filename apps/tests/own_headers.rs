@@ -64,6 +64,7 @@ fn a_frame_that_ends_within_an_own_header_is_dropped() {
 
 /// An app whose packet has a header of its own, and whose key is of the library.
 #[redplane_sdk::app(id = 9)]
+#[expect(unreachable_pub, reason = "an app's items are public, wherever it stands")]
 mod marked {
     use redplane_sdk::prelude::*;
 
