@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 pub use redplane_bmv2::missing;
 use redplane_bmv2::{Entries, Launch, Loaded, Operator, Process};
 use redplane_sdk::protocol::time::TICK_US;
@@ -31,6 +31,7 @@ const RESENDS_PER_LEASE: u32 = 10;
 /// # Errors
 /// If p4c or BMv2 is not there, or the configuration does not fit.
 pub fn run(program: &dyn Program, file: &SwitchFile, folder: &Path) -> anyhow::Result<Counters> {
+    refuse_authentication(file.authentication.is_some())?;
     if let Some(missing) = missing() {
         bail!("{missing}");
     }
@@ -57,6 +58,18 @@ pub fn run(program: &dyn Program, file: &SwitchFile, folder: &Path) -> anyhow::R
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(attend(file, &mut switch, &mut loaded))?;
     count(&mut switch, &loaded)
+}
+
+/// # Errors
+/// If messages are to be authenticated.
+pub(crate) fn refuse_authentication(wanted: bool) -> anyhow::Result<()> {
+    ensure!(
+        !wanted,
+        "[authentication]: the emitted P4 neither signs messages nor looks at their codes; use the software switch \
+         (--data-plane software), or leave [authentication] out here and in the store's file, which then serves the \
+         addresses of its [[switch]]"
+    );
+    Ok(())
 }
 
 async fn attend(file: &SwitchFile, switch: &mut Process, loaded: &mut Loaded) -> anyhow::Result<()> {

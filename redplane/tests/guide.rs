@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use redplane::authentication::AuthenticationFile;
 use redplane::switch::config::{PortFile, RouteFile, StoreFile, SwitchFile};
 use redplane::testbed::topology::{CableFile, Side, Topology};
 use redplane::testbed::wire::Impairment;
@@ -78,6 +79,7 @@ control = "s1.sock"
 port = [{ number = 3, interface = "eth3", store_facing = true }]
 store = [{ address = "192.0.2.101", mac = "02:00:00:02:01:03", port = 3 }]
 route = []
+authentication = { keys = ["00112233445566778899aabbccddeeff"] }
 tables = {}
 "#;
 
@@ -94,6 +96,7 @@ config = {}
 folder = "here"
 inside = { network = "10.7.0.0/24" }
 outside = { network = "198.51.100.0/24" }
+authentication = { keys = ["00112233445566778899aabbccddeeff"] }
 tables = {}
 "#;
 
@@ -104,6 +107,8 @@ fn every_key_of_a_switch_is_in_the_guide() {
     check::<PortFile>(&page, "### port", "number = 1\ninterface = \"eth1\"\ntap = true\nstore_facing = true");
     check::<StoreFile>(&page, "### store", "address = \"192.0.2.1\"\nmac = \"\"\nport = 3");
     check::<RouteFile>(&page, "### route", "prefix = \"\"\nport = 1\nsource = \"\"\ndestination = \"\"");
+    let keys = "keys = [\"00112233445566778899aabbccddeeff\"]";
+    check::<AuthenticationFile>(&page, "### authentication", keys);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
+use crate::bmv2;
 use crate::program::Emitted;
 use crate::switch::config::{PortFile, RouteFile, StoreFile, SwitchFile};
 pub use command::{Command, run};
@@ -79,6 +80,9 @@ impl Testbed {
     /// # Errors
     /// If a part does not start; nothing is left then.
     pub fn start(topology: Topology, program: &Path, emitted: Emitted) -> anyhow::Result<Self> {
+        if topology.data_plane == DataPlane::Bmv2 {
+            bmv2::refuse_authentication(topology.authentication.is_some())?;
+        }
         let network = Network::of(&topology);
         network.remove()?;
         let program = program.canonicalize().with_context(|| format!("there is no {}", program.display()))?;
@@ -319,7 +323,7 @@ impl Testbed {
 
     fn start_switch(&mut self, switch: usize) -> anyhow::Result<()> {
         let path = self.folder.join(format!("s{}.toml", switch + 1));
-        std::fs::write(&path, toml::to_string(&self.switch_file(switch)?)?)?;
+        write(&path, &toml::to_string(&self.switch_file(switch)?)?)?;
         // The socket of an earlier one would answer nobody.
         let _ = std::fs::remove_file(self.control(switch));
         let mut command = self.network.switches[switch].command(&self.program);
@@ -364,9 +368,21 @@ impl Testbed {
             port: PORTS.iter().map(port).collect(),
             store: vec![store; usize::from(store::SHARDS)],
             route: vec![route(&topology.inside.network, 1), route("0.0.0.0/0", 2)],
+            authentication: topology.authentication.clone(),
             tables: topology.tables.clone(),
         })
     }
+}
+
+/// Writes a file that may have keys in it: nobody else reads it.
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    // One that is there would keep its permissions.
+    let _ = std::fs::remove_file(path);
+    let file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path);
+    let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 impl Drop for Testbed {
