@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use anyhow::{Context, ensure};
+use anyhow::{anyhow, ensure};
 use backend_store::service::config::without_keys;
 use redplane_sdk::protocol::mac::{MAC_KEY_LEN, MAC_KEYS_MAX, MacKeys, parse_key};
 use serde::de::DeserializeOwned;
@@ -72,10 +72,11 @@ fn read(value: toml::Value) -> anyhow::Result<Keys> {
     );
     let mut keys = Vec::new();
     for (at, value) in values.iter().enumerate() {
-        let what = || format!("key {}: make one with `openssl rand -hex 16`", at + 1);
-        let text = value.as_str().context("a key is a string of 32 hex digits").with_context(what)?;
-        let key = parse_key(text).with_context(what)?;
-        ensure!(!keys.contains(&key), "the same key twice");
+        let wrong =
+            |why: &dyn fmt::Display| anyhow!("key {}: {why}; make one with `openssl rand -hex 16`", at + 1);
+        let text = value.as_str().ok_or_else(|| wrong(&"a key is a string of 32 hex digits"))?;
+        let key = parse_key(text).map_err(|error| wrong(&error))?;
+        ensure!(!keys.contains(&key), "key {}: the same key twice", at + 1);
         keys.push(key);
     }
     Ok(Keys(keys))

@@ -1,7 +1,7 @@
 //! BMv2 as a process with the same face as the software switch: the same configuration, the same orders.
 
-use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -13,8 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::linux;
 use crate::program::Program;
 use crate::switch::config::SwitchFile;
-use crate::switch::control::{self, Order};
-use crate::switch::{Counters, ORDERS_MAX, incarnation};
+use crate::switch::control::{self, Order, Orders};
+use crate::switch::{Counters, ORDERS_MAX, incarnation, metrics};
 
 /// Where the switch listens. Each has a network namespace of its own.
 const THRIFT_PORT: u16 = 9090;
@@ -76,9 +76,11 @@ async fn attend(file: &SwitchFile, switch: &mut Process, loaded: &mut Loaded) ->
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (orders, mut ordered) = tokio::sync::mpsc::channel(ORDERS_MAX);
-    let give = move |order| orders.try_send(order).context("the switch does not keep up with its orders");
+    let give: Orders =
+        Arc::new(move |order| orders.try_send(order).context("the switch does not keep up with its orders"));
     let control = control::serve(file.control.as_deref(), &give)?;
-    tokio::pin!(control);
+    let metrics = metrics::serve(file.metrics()?, &give)?;
+    tokio::pin!(control, metrics);
     let mut alive = tokio::time::interval(Duration::from_millis(100));
     tracing::info!(app = file.app, switch = file.id, "BMv2 is up");
     loop {
@@ -86,6 +88,7 @@ async fn attend(file: &SwitchFile, switch: &mut Process, loaded: &mut Loaded) ->
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             error = &mut control => return error,
+            error = &mut metrics => return error,
             Some(order) = ordered.recv() => obey(order, switch, loaded)?,
             _ = alive.tick() => if switch.has_ended() { bail!("simple_switch ended by itself") },
         }
@@ -107,7 +110,5 @@ fn obey(order: Order, switch: &mut Process, loaded: &mut Loaded) -> anyhow::Resu
 
 /// BMv2 counts what is dropped, and nothing else that has a name.
 fn count(switch: &mut Process, loaded: &Loaded) -> anyhow::Result<Counters> {
-    let mut drops: BTreeMap<String, u64> = switch.drops(loaded.entries())?;
-    drops.retain(|_, packets| *packets > 0);
-    Ok(Counters { packets: BTreeMap::new(), drops })
+    Ok(Counters { drops: switch.drops(loaded.entries())?, ..Counters::default() })
 }

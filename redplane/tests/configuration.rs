@@ -112,6 +112,18 @@ fn a_mistake_in_keys_is_named() {
     }
 }
 
+#[test]
+fn metrics_are_for_this_machine_unless_it_is_said() {
+    let file = |text: &str| toml::from_str::<SwitchFile>(&format!("{SWITCH}{text}")).expect("it is sound");
+    assert_eq!(file("").metrics().expect("none"), None);
+    let address = "metrics = \"0.0.0.0:9091\"\n";
+    let said = file(address).metrics().expect_err("others reach it").to_string();
+    assert_says(&said, &["`metrics` is 0.0.0.0", "no password", "metrics_public = true"]);
+    let public = file(&format!("{address}metrics_public = true"));
+    assert_eq!(public.metrics().expect("it is said").map(|address| address.port()), Some(9091));
+    assert!(file("metrics = \"[::1]:9091\"").metrics().is_ok());
+}
+
 /// What the emitted P4 does not do is not taken for done: neither by a switch nor by a testbed.
 #[test]
 fn bmv2_refuses_keys() {

@@ -11,10 +11,11 @@ use nix::sys::socket::{setsockopt, sockopt};
 use redplane::Emitted;
 use redplane::linux::{PacketSocket, Port, Tap};
 use redplane::switch::config::SwitchFile;
+use redplane::switch::metrics;
 use redplane::testbed::namespace::Namespace;
 use redplane::testbed::topology::{DataPlane, Topology};
 use redplane::testbed::wire::Impairment;
-use redplane::testbed::{Process, Testbed};
+use redplane::testbed::{METRICS, Process, Testbed};
 
 /// Whether these tests cannot run here, which is said past the test harness: it shows what failed tests print only.
 fn skipped() -> bool {
@@ -261,6 +262,7 @@ fn a_connection_outlives_its_switches_and_a_node_of_the_store() {
     echo.is_alive();
     testbed.impair(0, "inside", &Impairment::default()).expect("the cable is one of those");
     assert!(testbed.impair(1, "inside", &loss).is_err(), "that cable is not");
+    check_metrics(&testbed);
     testbed.set_usable(1, true).expect("the routers use both");
     testbed.kill_switch(0).expect("switch 1 runs");
     echo.is_alive();
@@ -328,18 +330,58 @@ fn connects(testbed: &Testbed, within: Duration) -> bool {
     connected.expect("the namespace is there").is_ok()
 }
 
-/// Messages that the nodes of the store threw away for their codes.
-fn unauthenticated(testbed: &Testbed) -> u64 {
+/// What is answered to a path at this address of a namespace.
+fn get(namespace: &Namespace, address: &str, path: &str) -> String {
     let scrape = || {
-        let mut stream = TcpStream::connect("127.0.0.1:9090").expect("the admin port of node 0");
-        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("it is sent");
+        let mut stream = TcpStream::connect(address).expect("somebody listens");
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("it is sent");
         std::io::read_to_string(stream).expect("it answers")
     };
-    let page = testbed.network().store.within(scrape).expect("the namespace is there");
-    let line = page.lines().find(|line| {
-        line.starts_with("redplane_store_gate_drops_total") && line.contains("\"unauthenticated\"")
-    });
+    namespace.within(scrape).expect("the namespace is there")
+}
+
+/// The number behind a metric with this label, or without one; zero if there is none.
+fn number(page: &str, name: &str, label: &str) -> u64 {
+    let line = page.lines().find(|line| line.starts_with(name) && line.contains(label));
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
+}
+
+/// Messages that node 0 of the store threw away for their codes.
+fn unauthenticated(testbed: &Testbed) -> u64 {
+    let page = get(&testbed.network().store, "127.0.0.1:9090", "/metrics");
+    number(&page, "redplane_store_gate_drops_total", "\"unauthenticated\"")
+}
+
+/// A switch shows what it counts, in the words of the guide.
+fn check_metrics(testbed: &Testbed) {
+    let address = METRICS.to_string();
+    let namespace = &testbed.network().switches[0];
+    let page = get(namespace, &address, "/metrics");
+    assert!(page.starts_with("HTTP/1.0 200 OK") && page.contains("text/plain; version=0.0.4"), "{page}");
+    for metric in metrics::METRICS {
+        for line in [
+            format!("# HELP {} {}", metric.name, metric.help),
+            format!("# TYPE {} {}", metric.name, metric.kind.name()),
+        ] {
+            assert!(page.lines().any(|other| other == line), "{line}: {page}");
+        }
+    }
+    let read = |name: &str, label: &str| number(&page, &format!("redplane_switch_{name}"), label);
+    for port in 1..=3 {
+        let label = format!("{{port=\"{port}\"}}");
+        assert!(read("port_received_packets_total", &label) > 0, "{page}");
+        assert!(read("port_sent_packets_total", &label) > 0, "{page}");
+    }
+    assert!(read("sent_messages_total", "kind=\"lease\"") > 0, "{page}");
+    assert!(read("received_messages_total", "kind=\"grant\"") > 0, "{page}");
+    assert!(read("received_messages_total", "kind=\"lease\"") == 0, "{page}");
+    assert!(read("suspended_packets_total ", "") > 0 && read("resumed_packets_total ", "") > 0, "{page}");
+    assert!(read("held_slots ", "") > 0, "{page}");
+    assert_eq!(read("slots ", ""), 65_536);
+    assert!(
+        page.contains("\nredplane_switch_dropped_packets_total{reason=\"protocol_unauthenticated\"} 0\n")
+    );
+    assert!(get(namespace, &address, "/").starts_with("HTTP/1.0 404"));
 }
 
 /// The right key opens, another does not, and on the way from one to the next both do.

@@ -1,6 +1,6 @@
 //! `switch.toml`: what the operator tells a software switch on Linux.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -34,6 +34,12 @@ pub struct SwitchFile {
     /// Where commands and questions come in: a Unix socket.
     #[serde(default)]
     pub control: Option<std::path::PathBuf>,
+    /// Where Prometheus is answered: an address of loopback.
+    #[serde(default)]
+    pub metrics: Option<SocketAddr>,
+    /// Whether `metrics` may be another address.
+    #[serde(default)]
+    pub metrics_public: bool,
     /// Its ports.
     pub port: Vec<PortFile>,
     /// Where each shard of the store is reached, by shard.
@@ -150,6 +156,21 @@ impl SwitchFile {
             );
         }
         Ok(config)
+    }
+
+    /// Where the metrics are served, if they are.
+    ///
+    /// # Errors
+    /// If others than this machine would reach them and the file does not say that they may.
+    pub fn metrics(&self) -> anyhow::Result<Option<SocketAddr>> {
+        let is_private = |address: SocketAddr| address.ip().is_loopback() || self.metrics_public;
+        ensure!(
+            self.metrics.is_none_or(is_private),
+            "`metrics` is {}, where others than this machine reach it; it has no password: take 127.0.0.1, or say \
+             `metrics_public = true`",
+            self.metrics.map(|address| address.ip().to_string()).unwrap_or_default()
+        );
+        Ok(self.metrics)
     }
 
     /// The app's tables, filled.

@@ -10,6 +10,7 @@ pub mod topology;
 pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -33,6 +34,9 @@ const STARTS_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long it may take to stop.
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Where each switch, which has a namespace of its own, shows what it counts.
+pub const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9091);
 
 /// What keeps a testbed from running here, if anything does.
 #[must_use]
@@ -365,6 +369,8 @@ impl Testbed {
             lease_ms: topology.lease_ms,
             drift_margin_per_mille: 10,
             control: Some(self.control(switch)),
+            metrics: Some(METRICS),
+            metrics_public: false,
             port: PORTS.iter().map(port).collect(),
             store: vec![store; usize::from(store::SHARDS)],
             route: vec![route(&topology.inside.network, 1), route("0.0.0.0/0", 2)],
