@@ -1,5 +1,5 @@
-//! Connections to the admin port, and to a switch's metrics: a bounded number, each for a bounded time, so that whoever opens them and says nothing
-//! takes neither memory nor descriptors from the store.
+//! Connections to the admin port, and to a switch's metrics: a bounded number, each for a bounded time, so that whoever opens
+//! them and says nothing takes neither memory nor descriptors from the store.
 
 use std::io;
 use std::net::SocketAddr;
