@@ -5,6 +5,8 @@ use std::fmt;
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 
+use crate::codes;
+
 /// One mistake of the author.
 #[derive(Clone, Debug)]
 pub struct Diagnostic {
@@ -32,11 +34,15 @@ impl fmt::Display for Diagnostic {
 pub struct Diagnostics(Vec<Diagnostic>);
 
 impl Diagnostics {
-    /// Adds a mistake. The same one twice (an unrolled loop, an inlined function) is kept once.
+    /// Adds a mistake. The same one twice (an unrolled loop, an inlined function) is kept once, and that an enum has no
+    /// fixed bytes is said once, however often it is named.
     pub fn push(&mut self, diagnostic: Diagnostic) {
         let place = |d: &Diagnostic| (d.code, d.span.start(), d.end.end());
-        let known =
-            self.0.iter().any(|old| place(old) == place(&diagnostic) && old.message == diagnostic.message);
+        let is_known = |old: &Diagnostic| {
+            let anywhere = old.code == codes::ENUM_SHAPE;
+            old.message == diagnostic.message && (anywhere || place(old) == place(&diagnostic))
+        };
+        let known = self.0.iter().any(is_known);
         if !known {
             self.0.push(diagnostic);
         }

@@ -41,6 +41,39 @@ pub const MAC_LEN: usize = 8;
 /// Bytes of a key.
 pub const MAC_KEY_LEN: usize = 16;
 
+/// Most live keys: the one that signs, and the one before or after it, while keys are changed.
+pub const MAC_KEYS_MAX: usize = 2;
+
+/// Why a text is no key. It shows nothing of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MacKeyError {
+    /// A character that is no digit.
+    #[error("character {place} of the key is no hex digit")]
+    Digit {
+        /// Which one, from 1.
+        place: usize,
+    },
+    /// Digits, but not as many as a key has.
+    #[error("a key of {found} hex digits, not {}", 2 * MAC_KEY_LEN)]
+    Length {
+        /// How many there are.
+        found: usize,
+    },
+}
+
+/// A key as an operator writes it: 32 hex digits.
+///
+/// # Errors
+/// If it is anything else.
+pub fn parse_key(text: &str) -> Result<[u8; MAC_KEY_LEN], MacKeyError> {
+    if let Some(place) = text.chars().position(|digit| !digit.is_ascii_hexdigit()) {
+        return Err(MacKeyError::Digit { place: place + 1 });
+    }
+    let key = (text.len() == 2 * MAC_KEY_LEN).then(|| u128::from_str_radix(text, 16).ok()).flatten();
+    key.map(u128::to_be_bytes).ok_or(MacKeyError::Length { found: text.len() })
+}
+
 /// On which link a message goes. Both ends name the same.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Link {
@@ -288,6 +321,16 @@ mod tests {
             Err(MacError::Mismatch),
             "one step too far"
         );
+    }
+
+    #[test]
+    fn a_key_is_32_hex_digits() {
+        let key = parse_key("000102030405060708090A0b0c0d0eff").unwrap();
+        assert_eq!(key, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255]);
+        assert_eq!(parse_key("00f"), Err(MacKeyError::Length { found: 3 }));
+        assert_eq!(parse_key(&"0".repeat(33)), Err(MacKeyError::Length { found: 33 }));
+        assert_eq!(parse_key("+00102030405060708090a0b0c0d0e0f"), Err(MacKeyError::Digit { place: 1 }));
+        assert_eq!(parse_key("0é"), Err(MacKeyError::Digit { place: 2 }));
     }
 
     #[test]

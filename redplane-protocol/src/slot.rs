@@ -6,6 +6,7 @@
 //! registers, each touched once per pass, in the order of the fields of `SlotState`.
 
 use std::hash::{Hash, Hasher};
+use std::mem;
 
 use crate::fixed::{Fixed, KEY_LEN_MAX, VALUE_LEN_MAX, key_hash, slot_of};
 use crate::identity::{Schema, SwitchIdentity};
@@ -185,6 +186,8 @@ pub struct SlotTable<K, V> {
     schema: Schema,
     lease: Lease,
     slots: Vec<SlotState<K, V>>,
+    /// How many of them hold a generation.
+    occupied: usize,
     copies: Copies,
     sweep_next: u32,
     statistics: SlotStatistics,
@@ -212,6 +215,7 @@ impl<K: Fixed, V: Fixed> SlotTable<K, V> {
             schema,
             lease,
             slots: vec![SlotState::empty(); slots as usize],
+            occupied: 0,
             copies: Copies::new(),
             sweep_next: 0,
             statistics: SlotStatistics::default(),
@@ -367,8 +371,8 @@ impl<K: Fixed, V: Fixed> SlotTable<K, V> {
         let len = self.slots.len() as u32;
         for _ in 0..slots.min(len) {
             let state = &mut self.slots[self.sweep_next as usize];
-            if state.generation != Serial::ZERO && !now.is_before(state.expiry) {
-                state.clear();
+            if !now.is_before(state.expiry) {
+                self.occupied -= usize::from(state.clear());
             }
             self.sweep_next = (self.sweep_next + 1) & (len - 1);
         }
@@ -381,8 +385,8 @@ impl<K: Fixed, V: Fixed> SlotTable<K, V> {
             let header = self.header(Kind::Release, slot, 0, now);
             let state = &mut self.slots[slot.0 as usize];
             let key = state.key;
-            let held = state.generation != Serial::ZERO;
-            state.clear();
+            let held = state.clear();
+            self.occupied -= usize::from(held);
             held.then_some((header, key))
         })
     }
@@ -408,10 +412,10 @@ impl<K: Fixed, V: Fixed> SlotTable<K, V> {
         })
     }
 
-    /// Slots that hold a generation, live or expired. Looks at every slot.
+    /// Slots that hold a generation, live or expired.
     #[must_use]
-    pub fn occupied(&self) -> usize {
-        self.slots.iter().filter(|state| state.generation != Serial::ZERO).count()
+    pub const fn occupied(&self) -> usize {
+        self.occupied
     }
 
     fn on_grant(&mut self, slot: Slot, header: &Header, key: &K, value: &V, now: Ticks) -> Reaction {
@@ -419,7 +423,9 @@ impl<K: Fixed, V: Fixed> SlotTable<K, V> {
         let state = &mut self.slots[slot.0 as usize];
         let is_current = state.ticket == header.ticket || mutant::is(Mutant::GrantWithoutTicket);
         if is_current && header.generation != Serial::ZERO {
-            if state.generation != Serial::ZERO && state.key != *key {
+            if state.generation == Serial::ZERO {
+                self.occupied += 1;
+            } else if state.key != *key {
                 self.statistics.overwritten += 1;
             }
             let sequence = if mutant::is(Mutant::SequenceRestarts) { Serial::ZERO } else { header.sequence };
@@ -460,7 +466,7 @@ impl<K: Fixed, V: Fixed> SlotTable<K, V> {
             NackReason::Stale => {
                 let state = &mut self.slots[slot.0 as usize];
                 if state.holds(key, header.generation) {
-                    state.clear();
+                    self.occupied -= usize::from(state.clear());
                 }
                 Reaction::Drop(DropReason::LeaseStale)
             }
@@ -486,7 +492,7 @@ impl<K: Fixed, V: Fixed> SlotTable<K, V> {
             if mutant::is(Mutant::RecallLeavesGeneration) {
                 state.expiry = now;
             } else {
-                state.clear();
+                self.occupied -= usize::from(state.clear());
             }
         }
         self.statistics.recalled += u64::from(exactly);
@@ -585,9 +591,10 @@ impl<K: Fixed, V: Fixed> SlotState<K, V> {
         generation != Serial::ZERO && self.generation == generation && self.key == *key
     }
 
-    /// Gives up what the slot holds. The ticket stays: it counts installs only.
-    fn clear(&mut self) {
-        self.generation = Serial::ZERO;
+    /// Gives up what the slot holds; whether it held something. The ticket stays: it counts installs only.
+    #[must_use]
+    fn clear(&mut self) -> bool {
         self.circling = false;
+        mem::replace(&mut self.generation, Serial::ZERO) != Serial::ZERO
     }
 }

@@ -91,6 +91,23 @@ impl Kind {
         Self::Recall,
     ];
 
+    /// Its name, for counters.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Lease => "lease",
+            Self::Write => "write",
+            Self::Read => "read",
+            Self::Renew => "renew",
+            Self::Release => "release",
+            Self::Snapshot => "snapshot",
+            Self::Grant => "grant",
+            Self::Ack => "ack",
+            Self::Nack => "nack",
+            Self::Recall => "recall",
+        }
+    }
+
     const fn from_code(code: u8) -> Option<Self> {
         Some(match code {
             1 => Self::Lease,

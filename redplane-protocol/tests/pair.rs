@@ -302,7 +302,11 @@ impl World {
                     self.see("retransmission");
                     self.send_request(switch, header, key, value, &[]);
                 }
-                self.switches[switch].table.sweep(1, ticks);
+                let table = &mut self.switches[switch].table;
+                table.sweep(1, ticks);
+                let slots = (0..SLOTS).filter_map(|index| table.registers(index));
+                let held = slots.filter(|slot| slot.generation != Serial::ZERO).count();
+                assert_eq!(table.occupied(), held, "what is counted as held is held");
                 self.after(1_000, Event::Tick(switch));
             }
         }

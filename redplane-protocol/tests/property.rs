@@ -145,6 +145,8 @@ proptest! {
             table.sweep(1, now);
             let copies = std::iter::from_fn(|| table.poll_retransmit(now)).take(100).count();
             prop_assert!(copies <= 2, "at most one for each slot");
+            let is_held = |index| table.registers(index).is_some_and(|slot| slot.generation != Serial::ZERO);
+            prop_assert_eq!(table.occupied(), [0, 1].into_iter().filter(|index| is_held(*index)).count());
         }
     }
 }

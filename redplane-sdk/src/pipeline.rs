@@ -193,6 +193,7 @@ impl<A: App> Switch<A> {
             let message = Parts { header, key, value: A::State::zero() };
             if encapsulation.send(&message, Carried::Nothing, out).is_ok() {
                 self.statistics.requests += 1;
+                self.statistics.count_kind(header.kind);
             }
         }
     }

@@ -1,10 +1,10 @@
 //! BMv2 as a process with the same face as the software switch: the same configuration, the same orders.
 
-use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 pub use redplane_bmv2::missing;
 use redplane_bmv2::{Entries, Launch, Loaded, Operator, Process};
 use redplane_sdk::protocol::time::TICK_US;
@@ -13,8 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::linux;
 use crate::program::Program;
 use crate::switch::config::SwitchFile;
-use crate::switch::control::{self, Order};
-use crate::switch::{Counters, ORDERS_MAX, incarnation};
+use crate::switch::control::{self, Order, Orders};
+use crate::switch::{Counters, ORDERS_MAX, incarnation, metrics};
 
 /// Where the switch listens. Each has a network namespace of its own.
 const THRIFT_PORT: u16 = 9090;
@@ -31,6 +31,7 @@ const RESENDS_PER_LEASE: u32 = 10;
 /// # Errors
 /// If p4c or BMv2 is not there, or the configuration does not fit.
 pub fn run(program: &dyn Program, file: &SwitchFile, folder: &Path) -> anyhow::Result<Counters> {
+    refuse_authentication(file.authentication.is_some())?;
     if let Some(missing) = missing() {
         bail!("{missing}");
     }
@@ -59,13 +60,27 @@ pub fn run(program: &dyn Program, file: &SwitchFile, folder: &Path) -> anyhow::R
     count(&mut switch, &loaded)
 }
 
+/// # Errors
+/// If messages are to be authenticated.
+pub(crate) fn refuse_authentication(wanted: bool) -> anyhow::Result<()> {
+    ensure!(
+        !wanted,
+        "[authentication]: the emitted P4 neither signs messages nor looks at their codes; use the software switch \
+         (--data-plane software), or leave [authentication] out here and in the store's file, which then serves the \
+         addresses of its [[switch]]"
+    );
+    Ok(())
+}
+
 async fn attend(file: &SwitchFile, switch: &mut Process, loaded: &mut Loaded) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (orders, mut ordered) = tokio::sync::mpsc::channel(ORDERS_MAX);
-    let give = move |order| orders.try_send(order).context("the switch does not keep up with its orders");
+    let give: Orders =
+        Arc::new(move |order| orders.try_send(order).context("the switch does not keep up with its orders"));
     let control = control::serve(file.control.as_deref(), &give)?;
-    tokio::pin!(control);
+    let metrics = metrics::serve(file.metrics()?, &give)?;
+    tokio::pin!(control, metrics);
     let mut alive = tokio::time::interval(Duration::from_millis(100));
     tracing::info!(app = file.app, switch = file.id, "BMv2 is up");
     loop {
@@ -73,6 +88,7 @@ async fn attend(file: &SwitchFile, switch: &mut Process, loaded: &mut Loaded) ->
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             error = &mut control => return error,
+            error = &mut metrics => return error,
             Some(order) = ordered.recv() => obey(order, switch, loaded)?,
             _ = alive.tick() => if switch.has_ended() { bail!("simple_switch ended by itself") },
         }
@@ -94,7 +110,5 @@ fn obey(order: Order, switch: &mut Process, loaded: &mut Loaded) -> anyhow::Resu
 
 /// BMv2 counts what is dropped, and nothing else that has a name.
 fn count(switch: &mut Process, loaded: &Loaded) -> anyhow::Result<Counters> {
-    let mut drops: BTreeMap<String, u64> = switch.drops(loaded.entries())?;
-    drops.retain(|_, packets| *packets > 0);
-    Ok(Counters { packets: BTreeMap::new(), drops })
+    Ok(Counters { drops: switch.drops(loaded.entries())?, ..Counters::default() })
 }

@@ -2,6 +2,7 @@
 //!
 //! An author's own command is three lines: [`cli::main`] with the apps that it is to know.
 
+pub mod authentication;
 pub mod bmv2;
 pub mod cli;
 pub mod linux;

@@ -19,6 +19,8 @@ route = [{ prefix = "0.0.0.0/0", port = 1, source = "02:00:00:01:01:01", destina
 tables = { inside = { "10.0.0.0/8" = true } }
 "#;
 
+const KEY: &str = "00112233445566778899aabbccddeeff";
+
 const TOPOLOGY: &str = include_str!("../examples/nat.toml");
 
 fn switch(from: &str, to: &str) -> String {
@@ -66,8 +68,82 @@ fn a_full_frame_must_fit_on_its_way_to_the_store() {
     let mtu = |store| move |name: &str| if name == "store" { store } else { 1500 };
     // Ethernet, IPv4 and UDP around a message of 43 bytes.
     assert_eq!(file.check_headroom(43, mtu(1585)).expect("it fits"), 1585);
+    let signing: SwitchFile =
+        toml::from_str(&format!("{SWITCH}authentication = {{ keys = \"{KEY}\" }}")).expect("it is sound");
+    assert_eq!(signing.check_headroom(43, mtu(1593)).expect("it fits with a code of 8 bytes"), 1593);
+    assert!(signing.check_headroom(43, mtu(1592)).is_err());
     let said = file.check_headroom(43, mtu(1584)).expect_err("it does not fit").to_string();
     assert_says(&said, &["1584", "1585", "inside", "raise the MTU of store"]);
+}
+
+/// The rules of the store's file, and its words; what is said shows no key.
+#[test]
+fn a_mistake_in_keys_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("switch.toml");
+    let load = |keys: &str| {
+        let text = format!("{SWITCH}[authentication]\nkeys = {keys}\n");
+        std::fs::write(&path, text).expect("it is written");
+        SwitchFile::load(&path)
+    };
+    let other = KEY.replace("00", "99");
+    for keys in [format!("[\"{KEY}\"]"), format!("\"{KEY}\""), format!("[\"{KEY}\", \"{other}\"]")] {
+        let file = load(&keys).expect("they are keys");
+        assert!(file.pipeline(1, 9000).expect("it can be").authentication.is_some());
+        let again: SwitchFile =
+            toml::from_str(&toml::to_string(&file).expect("it is written")).expect("it is read");
+        assert_eq!(again.authentication.map(|file| file.keys), file.authentication.map(|file| file.keys));
+    }
+    let openssl = "openssl rand -hex 16";
+    for (keys, parts) in [
+        ("[]".to_owned(), ["0 keys, not 1 to 2", "while keys are changed"]),
+        (format!("[\"{KEY}\", \"{other}\", \"{KEY}\"]"), ["3 keys, not 1 to 2", "*****"]),
+        (format!("[\"{KEY}\", \"{KEY}\"]"), ["the same key twice", "*****"]),
+        (format!("[\"{KEY}\", \"99 {KEY}\"]"), ["key 2", "character 3 of the key is no hex digit"]),
+        ("[\"0011 2233\"]".to_owned(), [openssl, "character 5 of the key is no hex digit"]),
+        ("[\"00112233\"]".to_owned(), [openssl, "a key of 8 hex digits, not 32"]),
+        ("[112233]".to_owned(), [openssl, "a key is a string of 32 hex digits"]),
+        (format!("[\"{KEY}\"]\nkey = 1"), ["switch.toml", "unknown field `key`"]),
+        (format!("[\"{KEY}\"], 2"), ["switch.toml", "line 15"]),
+    ] {
+        let said = format!("{:#}", load(&keys).expect_err("they are none"));
+        assert_says(&said, &parts);
+        assert!(!said.contains("2233"), "it shows a key: {said}");
+    }
+}
+
+#[test]
+fn metrics_are_for_this_machine_unless_it_is_said() {
+    let file = |text: &str| toml::from_str::<SwitchFile>(&format!("{SWITCH}{text}")).expect("it is sound");
+    assert_eq!(file("").metrics().expect("none"), None);
+    let address = "metrics = \"0.0.0.0:9091\"\n";
+    let said = file(address).metrics().expect_err("others reach it").to_string();
+    assert_says(&said, &["`metrics` is 0.0.0.0", "no password", "metrics_public = true"]);
+    let public = file(&format!("{address}metrics_public = true"));
+    assert_eq!(public.metrics().expect("it is said").map(|address| address.port()), Some(9091));
+    assert!(file("metrics = \"[::1]:9091\"").metrics().is_ok());
+}
+
+/// What the emitted P4 does not do is not taken for done: neither by a switch nor by a testbed.
+#[test]
+fn bmv2_refuses_keys() {
+    let authentication = format!("[authentication]\nkeys = [\"{KEY}\"]\n[inside]");
+    let text = TOPOLOGY.replace("[inside]", &authentication);
+    let mut topology = Topology::parse(&text).expect("it is sound");
+    topology.data_plane = redplane::testbed::topology::DataPlane::Bmv2;
+    let emitted = redplane::Emitted { schema: "", v1model: "", entries: "" };
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_redplane"));
+    let refused = redplane::testbed::Testbed::start(topology, program, emitted);
+    let parts = ["[authentication]", "emitted P4", "--data-plane software", "[[switch]]"];
+    assert_says(&format!("{:#}", refused.expect_err("it cannot be")), &parts);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("switch.toml");
+    std::fs::write(&path, format!("{SWITCH}authentication = {{ keys = \"{KEY}\" }}")).expect("it is written");
+    let mut switch = std::process::Command::new(program);
+    let output = switch.args(["switch", "--data-plane", "bmv2", "--config"]).arg(&path).output();
+    let output = output.expect("the program is there");
+    assert!(!output.status.success());
+    assert_says(&String::from_utf8_lossy(&output.stderr), &parts);
 }
 
 #[test]

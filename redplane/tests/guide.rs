@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use redplane::authentication::AuthenticationFile;
 use redplane::switch::config::{PortFile, RouteFile, StoreFile, SwitchFile};
+use redplane::switch::metrics;
 use redplane::testbed::topology::{CableFile, Side, Topology};
 use redplane::testbed::wire::Impairment;
 use serde::de::DeserializeOwned;
@@ -24,6 +26,21 @@ fn the_switch_of_the_guide_is_one() {
         file.tables::<apps::nat::App>().expect("its tables are the NAT's");
     }
     assert!(!blocks.is_empty());
+}
+
+/// The page lists what is served. With `UPDATE_GOLDEN=1` the list is written anew.
+#[test]
+fn every_metric_is_in_the_guide() {
+    let (start, end) = ("<!-- metrics: generated -->\n", "<!-- end of metrics -->\n");
+    let page = page("interfaces.md");
+    let (before, rest) = page.split_once(start).expect("the page has the marker");
+    let (_, after) = rest.split_once(end).expect("the page has the other marker");
+    let today = format!("{before}{start}{}{end}{after}", metrics::table());
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guide/src/interfaces.md");
+        return std::fs::write(path, today).expect("it is written");
+    }
+    assert!(page == today, "the table is not what is served: UPDATE_GOLDEN=1 cargo test -p redplane metric");
 }
 
 /// A row of a table of keys.
@@ -75,9 +92,12 @@ mac = "02:00:00:01:01:03"
 lease_ms = 1000
 drift_margin_per_mille = 10
 control = "s1.sock"
+metrics = "127.0.0.1:9091"
+metrics_public = false
 port = [{ number = 3, interface = "eth3", store_facing = true }]
 store = [{ address = "192.0.2.101", mac = "02:00:00:02:01:03", port = 3 }]
 route = []
+authentication = { keys = ["00112233445566778899aabbccddeeff"] }
 tables = {}
 "#;
 
@@ -94,6 +114,7 @@ config = {}
 folder = "here"
 inside = { network = "10.7.0.0/24" }
 outside = { network = "198.51.100.0/24" }
+authentication = { keys = ["00112233445566778899aabbccddeeff"] }
 tables = {}
 "#;
 
@@ -104,6 +125,8 @@ fn every_key_of_a_switch_is_in_the_guide() {
     check::<PortFile>(&page, "### port", "number = 1\ninterface = \"eth1\"\ntap = true\nstore_facing = true");
     check::<StoreFile>(&page, "### store", "address = \"192.0.2.1\"\nmac = \"\"\nport = 3");
     check::<RouteFile>(&page, "### route", "prefix = \"\"\nport = 1\nsource = \"\"\ndestination = \"\"");
+    let keys = "keys = [\"00112233445566778899aabbccddeeff\"]";
+    check::<AuthenticationFile>(&page, "### authentication", keys);
 }
 
 #[test]

@@ -10,10 +10,12 @@ use std::time::Duration;
 use nix::sys::socket::{setsockopt, sockopt};
 use redplane::Emitted;
 use redplane::linux::{PacketSocket, Port, Tap};
-use redplane::testbed::Testbed;
+use redplane::switch::config::SwitchFile;
+use redplane::switch::metrics;
 use redplane::testbed::namespace::Namespace;
 use redplane::testbed::topology::{DataPlane, Topology};
 use redplane::testbed::wire::Impairment;
+use redplane::testbed::{METRICS, Process, Testbed};
 
 /// Whether these tests cannot run here, which is said past the test harness: it shows what failed tests print only.
 fn skipped() -> bool {
@@ -260,6 +262,7 @@ fn a_connection_outlives_its_switches_and_a_node_of_the_store() {
     echo.is_alive();
     testbed.impair(0, "inside", &Impairment::default()).expect("the cable is one of those");
     assert!(testbed.impair(1, "inside", &loss).is_err(), "that cable is not");
+    check_metrics(&testbed);
     testbed.set_usable(1, true).expect("the routers use both");
     testbed.kill_switch(0).expect("switch 1 runs");
     echo.is_alive();
@@ -318,6 +321,129 @@ fn outlives_its_switches(
     echo.is_alive();
     testbed.check().expect("all that should run does");
     echo.end();
+}
+
+/// The answer of the kernel's own TCP within this time, through whichever switch the routers use.
+fn connects(testbed: &Testbed, within: Duration) -> bool {
+    let address: SocketAddr = "198.51.100.1:7".parse().expect("an address");
+    let connected = testbed.network().inside.within(|| TcpStream::connect_timeout(&address, within));
+    connected.expect("the namespace is there").is_ok()
+}
+
+/// What is answered to a path at this address of a namespace.
+fn get(namespace: &Namespace, address: &str, path: &str) -> String {
+    let scrape = || {
+        let mut stream = TcpStream::connect(address).expect("somebody listens");
+        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").expect("it is sent");
+        std::io::read_to_string(stream).expect("it answers")
+    };
+    namespace.within(scrape).expect("the namespace is there")
+}
+
+/// The number behind a metric with this label, or without one; zero if there is none.
+fn number(page: &str, name: &str, label: &str) -> u64 {
+    let line = page.lines().find(|line| line.starts_with(name) && line.contains(label));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
+}
+
+/// Messages that node 0 of the store threw away for their codes.
+fn unauthenticated(testbed: &Testbed) -> u64 {
+    let page = get(&testbed.network().store, "127.0.0.1:9090", "/metrics");
+    number(&page, "redplane_store_gate_drops_total", "\"unauthenticated\"")
+}
+
+/// A switch shows what it counts, in the words of the guide.
+fn check_metrics(testbed: &Testbed) {
+    let address = METRICS.to_string();
+    let namespace = &testbed.network().switches[0];
+    let page = get(namespace, &address, "/metrics");
+    assert!(page.starts_with("HTTP/1.0 200 OK") && page.contains("text/plain; version=0.0.4"), "{page}");
+    for metric in metrics::METRICS {
+        for line in [
+            format!("# HELP {} {}", metric.name, metric.help),
+            format!("# TYPE {} {}", metric.name, metric.kind.name()),
+        ] {
+            assert!(page.lines().any(|other| other == line), "{line}: {page}");
+        }
+    }
+    let read = |name: &str, label: &str| number(&page, &format!("redplane_switch_{name}"), label);
+    for port in 1..=3 {
+        let label = format!("{{port=\"{port}\"}}");
+        assert!(read("port_received_packets_total", &label) > 0, "{page}");
+        assert!(read("port_sent_packets_total", &label) > 0, "{page}");
+    }
+    assert!(read("sent_messages_total", "kind=\"lease\"") > 0, "{page}");
+    assert!(read("received_messages_total", "kind=\"grant\"") > 0, "{page}");
+    assert!(read("received_messages_total", "kind=\"lease\"") == 0, "{page}");
+    assert!(read("suspended_packets_total ", "") > 0 && read("resumed_packets_total ", "") > 0, "{page}");
+    assert!(read("held_slots ", "") > 0, "{page}");
+    assert_eq!(read("slots ", ""), 65_536);
+    assert!(
+        page.contains("\nredplane_switch_dropped_packets_total{reason=\"protocol_unauthenticated\"} 0\n")
+    );
+    assert!(get(namespace, &address, "/").starts_with("HTTP/1.0 404"));
+}
+
+/// The right key opens, another does not, and on the way from one to the next both do.
+#[test]
+fn a_switch_needs_the_stores_key() {
+    if skipped() {
+        return;
+    }
+    let (right, next, wrong) = ("0".repeat(32), "1".repeat(32), "2".repeat(32));
+    let mut topology = topology(include_str!("../examples/nat.toml"), "tkey");
+    let keys = |keys: &[&str]| toml::from_str(&format!("keys = {keys:?}")).expect("they are keys");
+    topology.authentication = Some(keys(&[&right, &next]));
+    let mut testbed = start(topology, NAT);
+    testbed.set_usable(1, false).expect("the routers use switch 1");
+    let network = testbed.network();
+    let server = "198.51.100.1:7";
+    let mut echo = Echo::open((&network.outside, server), (&network.inside, server));
+    echo.is_alive();
+    echo.end();
+    assert_eq!(unauthenticated(&testbed), 0);
+
+    // From within the store's network, but without a key.
+    let forge = || {
+        let socket = UdpSocket::bind((redplane::testbed::network::store_address(0), 0))?;
+        socket.send_to(&[0x5a; 80], (redplane::testbed::network::switch_address(0), 21072))
+    };
+    let sent = testbed.network().store.within(forge).expect("the namespace is there");
+    assert_eq!(sent.expect("it is sent"), 80);
+    let is_counted = || testbed.count(0).expect("it answers")["drops"]["protocol_unauthenticated"] == 1;
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    while !is_counted() {
+        assert!(std::time::Instant::now() < end, "{}", testbed.count(0).expect("it answers"));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+
+    let path = testbed.folder().join("s1.toml");
+    let file = SwitchFile::load(&path).expect("the testbed wrote it");
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(&path).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "nobody else reads its keys");
+    testbed.drain_switch(0).expect("switch 1 goes in peace");
+    for (own, opens) in [(vec![wrong.as_str()], false), (vec![&next, &right], true)] {
+        let file = SwitchFile { authentication: Some(keys(&own)), ..file.clone() };
+        std::fs::write(&path, toml::to_string(&file).expect("it is written")).expect("it is written");
+        let mut command = testbed.network().switches[0].command(Path::new(env!("CARGO_BIN_EXE_redplane")));
+        command.arg("switch").arg("--config").arg(&path);
+        let mut process =
+            Process::start(&mut command, &testbed.folder().join("other.log")).expect("it starts");
+        let end = std::time::Instant::now() + Duration::from_secs(20);
+        while testbed.count(0).is_err() {
+            assert!(!process.has_ended() && std::time::Instant::now() < end, "it is not up");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        testbed.set_usable(0, true).expect("the routers use switch 1");
+        let (patience, before) = (Duration::from_secs(if opens { 20 } else { 3 }), unauthenticated(&testbed));
+        let listener = testbed.network().outside.within(|| TcpListener::bind(server));
+        let _listener = listener.expect("the namespace is there").expect("it listens");
+        assert_eq!(connects(&testbed, patience), opens);
+        assert_eq!(unauthenticated(&testbed) > before, !opens);
+        testbed.set_usable(0, false).expect("the routers use none");
+        process.terminate(Duration::from_secs(5)).expect("it ends");
+    }
 }
 
 const FIREWALL: Emitted = Emitted {

@@ -28,6 +28,8 @@ use super::schema::{AppSet, StoreApp};
 
 mod connections;
 
+pub use connections::Bounded;
+
 /// For how long a worker is waited for. One that takes longer is reported as silent.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
@@ -94,7 +96,7 @@ impl Admin {
             runtime.block_on(async move {
                 let served = async {
                     let listener = tokio::net::TcpListener::from_std(listener)?;
-                    axum::serve(connections::Bounded::new(listener), router(state)).await
+                    axum::serve(Bounded::new(listener), router(state)).await
                 };
                 tokio::select! {
                     result = served => if let Err(error) = result {

@@ -18,7 +18,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use mistake::{ConfigError, Mistake};
+pub use mistake::{ConfigError, Mistake, without_keys};
 pub use read::{CONFIG_BYTES_MAX, RECORDS_PER_SHARD_DEFAULT, THREADS_MAX};
 
 /// A cluster, as all of its nodes and its coordinator know it.

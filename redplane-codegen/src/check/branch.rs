@@ -264,7 +264,17 @@ impl Checker<'_> {
 
     pub(super) fn matching(&mut self, item: &ExprMatch, want: Want) -> Val {
         let span = item.match_token.span;
-        let subject = self.expr(&item.expr, Want::Value(None));
+        let subject = match &*item.expr {
+            Expr::Tuple(tuple) => {
+                self.unsupported(
+                    tuple,
+                    "`match` on a tuple",
+                    "match one part, and ask for the other in a guard: `Phase::Open if knock == 2 => ..`",
+                );
+                Val::Unknown
+            }
+            subject => self.expr(subject, Want::Value(None)),
+        };
         let subject = match subject {
             Val::Scalar(value) => Some(self.stable(value)),
             Val::Int(_, at) => {
@@ -321,10 +331,13 @@ impl Checker<'_> {
                 checker.expr(&arm.body, want)
             });
         }
+        if subject.is_none() {
+            self.bind_unknown(&arm.pat);
+        }
         let pattern = subject.and_then(|subject| self.arm_condition(subject, &arm.pat));
         let guard = arm.guard.as_ref().map(|(_, guard)| self.condition(guard));
         let always = subject.is_some() && is_wild(&arm.pat) && guard.is_none();
-        if always || (rest.is_empty() && guard.is_none() && pattern.is_some()) {
+        if always || (rest.is_empty() && guard.is_none()) {
             // Rust has checked that the arms cover everything, so the last one needs no test.
             return self.expr(&arm.body, want);
         }

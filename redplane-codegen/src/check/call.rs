@@ -50,7 +50,10 @@ impl Checker<'_> {
         let help = match name {
             "Ok" | "Err" => "return the verdict as it is: `cx.forward()`",
             "Some" | "None" => "headers are there or not; use `if let Some(h) = &pkt.h`",
-            _ => "call an `#[inline]` function of this module, or a conversion such as `u32::from(x)`",
+            _ => {
+                "call an `#[inline]` function of this module, one of the library such as `five_tuple(pkt)`, or a conversion \
+                 such as `u32::from(x)`"
+            }
         };
         self.diagnostics.report(
             codes::CALL,

@@ -208,6 +208,12 @@ impl Checker<'_> {
     }
 
     pub(super) fn mismatch(&mut self, span: Span, expected: &str, found: &str) {
+        if let Some(known) = self.module.aliases.enums.iter().find(|known| known.name == expected) {
+            let variant = known.variants.first().map(|variant| variant.name.as_str()).unwrap_or_default();
+            let help = format!("name a variant, as in `{expected}::{variant}`");
+            let message = format!("expected `{expected}`, found {found}: an enum is not its byte");
+            return self.diagnostics.report_at(codes::WIDTH, span, message, help);
+        }
         self.diagnostics.report_at(
             codes::WIDTH,
             span,

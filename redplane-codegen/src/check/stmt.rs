@@ -63,7 +63,7 @@ impl Checker<'_> {
         let name = mac.path.segments.last().map(|s| s.ident.to_string()).unwrap_or_default();
         let help = match name.as_str() {
             "println" | "print" | "eprintln" | "dbg" => {
-                "count with `cx.drop(\"reason\")`, or watch with `redplane trace`"
+                "count with `cx.drop(\"reason\")`, or print in a test, which sees frames and state"
             }
             "assert" | "assert_eq" | "panic" | "unreachable" | "todo" | "unimplemented" => {
                 "test it with `if` and return `cx.drop(\"reason\")`"

@@ -377,3 +377,57 @@ fn the_fingerprint_is_of_the_layout_only() {
         assert_ne!(redplane_codegen::fingerprint(&app), redplane_codegen::fingerprint(&changed), "{to}");
     }
 }
+
+/// What follows from a mistake is no mistake of its own.
+#[test]
+fn a_mistake_is_said_once() {
+    let stage = "#[repr(u8)] enum Stage { Stranger, Friend }";
+    let tuple = "match (ip.ttl, ip.protocol) {
+        (1, 6) => cx.drop(\"last\"),
+        (ttl, _) if ttl > 3 => cx.forward(),
+        _ => cx.forward(),
+    }";
+    check(
+        stage,
+        tuple,
+        "
+        RP0062: a switch has no `match` on a tuple
+        help: match one part, and ask for the other in a guard: `Phase::Open if knock == 2 => ..`
+        ",
+    );
+    check(
+        stage,
+        "let flow = Flow { addr: ip.src, port: 1 };
+         let mut count = cx.counts.lease(flow)?;
+         let next = match count.port { 1 => 2u16, 2 => 3, port => port };
+         count.port = next;
+         cx.forward()",
+        "
+        RP0033: the context has no field `counts`; its fields are the state, the tables and the ingress port
+        help: did you mean `count`?
+        ",
+    );
+    check(
+        "enum Stage { Stranger, Friend }",
+        "let stage = Stage::Stranger;
+         if stage == Stage::Friend { return cx.drop(\"friend\") }
+         cx.forward()",
+        "
+        RP0071: the enum `Stage` has no fixed byte for each variant: it is not `#[repr(u8)]`
+        help: write `#[repr(u8)] pub enum Stage { First, Second }`: the first one is zero
+        ",
+    );
+    check(
+        stage,
+        "let mut stage = Stage::Friend;
+         stage = ip.ttl;
+         if stage == 0 { return cx.drop(\"stranger\") }
+         cx.forward()",
+        "
+        RP0039: expected `Stage`, found `u8`: an enum is not its byte
+        help: name a variant, as in `Stage::Stranger`
+        RP0039: expected `Stage`, found a number: an enum is not its byte
+        help: name a variant, as in `Stage::Stranger`
+        ",
+    );
+}

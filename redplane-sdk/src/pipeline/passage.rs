@@ -95,6 +95,9 @@ impl<A: App> Switch<A> {
             Err(DecodeError::Stranger { .. }) => self.discard(Reason::ProtocolStranger.into()),
             Err(_) => self.discard(Reason::ProtocolMalformed.into()),
             Ok(message) => {
+                if !message.header.kind.is_request() {
+                    self.statistics.count_kind(message.header.kind);
+                }
                 let (key, value) = (A::Key::decode(message.key), A::State::decode(message.value));
                 self.react(&Parts { header: message.header, key, value }, message.frame, turn);
             }
@@ -295,6 +298,7 @@ impl<A: App> Switch<A> {
             return self.discard(Reason::StoreMtu.into());
         }
         self.statistics.requests += 1;
+        self.statistics.count_kind(message.header.kind);
         match carried {
             Carried::Input(_) => self.statistics.suspended += 1,
             Carried::Output(..) => self.statistics.held += 1,

@@ -1,5 +1,7 @@
 //! What a switch counts.
 
+use redplane_protocol::Kind;
+
 use super::Reason;
 
 /// Counters since the switch was made. Each packet that came in is transmitted, dropped, or within a request.
@@ -25,6 +27,7 @@ pub struct Statistics {
     pub recirculated: u64,
     /// Writes sent again.
     pub retransmitted: u64,
+    kinds: [u64; Kind::ALL.len()],
     own: [u64; Reason::ALL.len()],
     app: Vec<(&'static str, u64)>,
     undeclared: u64,
@@ -43,10 +46,16 @@ impl Statistics {
             released: 0,
             recirculated: 0,
             retransmitted: 0,
+            kinds: [0; Kind::ALL.len()],
             own: [0; Reason::ALL.len()],
             app: reasons.iter().map(|reason| (*reason, 0)).collect(),
             undeclared: 0,
         }
+    }
+
+    /// Every kind of message: how many were sent to the store, or came from it and are of this app and its schema.
+    pub fn kinds(&self) -> impl Iterator<Item = (Kind, u64)> {
+        Kind::ALL.into_iter().zip(self.kinds)
     }
 
     /// Every reason with the packets dropped for it: the machinery's, then the app's in its order, then `undeclared`:
@@ -64,6 +73,12 @@ impl Statistics {
     /// Packets dropped for whatever reason.
     pub fn dropped_in_all(&self) -> u64 {
         self.drops().map(|(_, count)| count).sum()
+    }
+
+    pub(super) fn count_kind(&mut self, kind: Kind) {
+        if let Some(at) = Kind::ALL.iter().position(|other| *other == kind) {
+            self.kinds[at] += 1;
+        }
     }
 
     pub(super) fn drop_own(&mut self, reason: Reason) {

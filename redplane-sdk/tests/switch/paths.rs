@@ -480,6 +480,8 @@ fn a_fragment_and_a_datagram_of_another_length_than_its_packet_are_no_message() 
 fn a_lease_long_over_does_not_come_back_when_the_clock_wraps() {
     let mut rig = leased_counter();
     assert_eq!(rig.switch.slots().occupied(), 1);
+    let kinds: Vec<_> = rig.switch.statistics().kinds().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(kinds, [(Kind::Lease, 1), (Kind::Grant, 1)]);
     let mut waited = 0;
     while rig.switch.slots().occupied() > 0 {
         let due = rig.switch.poll_timeout().0.wrapping_sub(rig.now.0);

@@ -1,6 +1,6 @@
 //! `switch.toml`: what the operator tells a software switch on Linux.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,8 +8,11 @@ use anyhow::{Context, ensure};
 use redplane_sdk::App;
 use redplane_sdk::packet::MacAddr;
 use redplane_sdk::pipeline::{Route, StorePath, SwitchConfig};
+use redplane_sdk::protocol::mac::MAC_LEN;
 use redplane_sdk::protocol::{Lease, SwitchIdentity};
 use serde::{Deserialize, Serialize};
+
+use crate::authentication::{self, AuthenticationFile};
 
 /// A switch on Linux interfaces, as a file says it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -31,6 +34,12 @@ pub struct SwitchFile {
     /// Where commands and questions come in: a Unix socket.
     #[serde(default)]
     pub control: Option<std::path::PathBuf>,
+    /// Where Prometheus is answered: an address of loopback.
+    #[serde(default)]
+    pub metrics: Option<SocketAddr>,
+    /// Whether `metrics` may be another address.
+    #[serde(default)]
+    pub metrics_public: bool,
     /// Its ports.
     pub port: Vec<PortFile>,
     /// Where each shard of the store is reached, by shard.
@@ -38,6 +47,9 @@ pub struct SwitchFile {
     /// What `forward` goes by.
     #[serde(default)]
     pub route: Vec<RouteFile>,
+    /// The keys of the messages to and from the store; without it, they are not authenticated.
+    #[serde(default)]
+    pub authentication: Option<AuthenticationFile>,
     /// The app's tables.
     #[serde(default)]
     pub tables: toml::Table,
@@ -103,7 +115,8 @@ impl SwitchFile {
     pub fn load(path: &Path) -> anyhow::Result<Self> {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("{} is not a switch's configuration", path.display()))
+        authentication::parse(&text)
+            .with_context(|| format!("{} is not a switch's configuration", path.display()))
     }
 
     /// The lease.
@@ -132,7 +145,7 @@ impl SwitchFile {
             store_facing_ports: facing.map(|port| port.number).collect(),
             routes: routes?,
             store_mtu,
-            authentication: None,
+            authentication: self.authentication.as_ref().and_then(AuthenticationFile::mac_keys),
         };
         for store in &config.stores {
             ensure!(
@@ -143,6 +156,21 @@ impl SwitchFile {
             );
         }
         Ok(config)
+    }
+
+    /// Where the metrics are served, if they are.
+    ///
+    /// # Errors
+    /// If others than this machine would reach them and the file does not say that they may.
+    pub fn metrics(&self) -> anyhow::Result<Option<SocketAddr>> {
+        let is_private = |address: SocketAddr| address.ip().is_loopback() || self.metrics_public;
+        ensure!(
+            self.metrics.is_none_or(is_private),
+            "`metrics` is {}, where others than this machine reach it; it has no password: take 127.0.0.1, or say \
+             `metrics_public = true`",
+            self.metrics.map(|address| address.ip().to_string()).unwrap_or_default()
+        );
+        Ok(self.metrics)
     }
 
     /// The app's tables, filled.
@@ -164,7 +192,8 @@ impl SwitchFile {
         let Some(widest) = others.iter().max_by_key(|port| mtu(&port.interface)) else {
             return Ok(u16::try_from(store).unwrap_or(u16::MAX));
         };
-        let needed = mtu(&widest.interface) as usize + ETHERNET_LEN + IPV4_UDP_LEN + message_len;
+        let code_len = if self.authentication.is_some() { MAC_LEN } else { 0 };
+        let needed = mtu(&widest.interface) as usize + ETHERNET_LEN + IPV4_UDP_LEN + message_len + code_len;
         ensure!(
             store as usize >= needed,
             "the links to the store take IP packets of {store} bytes, but a full frame of {} in a message needs \

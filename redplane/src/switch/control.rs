@@ -8,11 +8,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use redplane_sdk::pipeline::StorePath;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
@@ -35,13 +36,49 @@ pub(crate) enum Order {
     Retire(Duration),
 }
 
-/// What a switch counted since it started.
+/// Who gives orders to a switch: an error if it does not keep up.
+pub(crate) type Orders = Arc<dyn Fn(Order) -> anyhow::Result<()> + Send + Sync>;
+
+/// What a switch counted since it started. BMv2 has nothing but drops.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Counters {
     /// By name, as in [`redplane_sdk::pipeline::Statistics`], and `refused`: frames that an interface did not take.
     pub packets: BTreeMap<&'static str, u64>,
-    /// Packets dropped, by reason; without those that are zero.
+    /// Messages to the store, by kind.
+    pub requests: BTreeMap<&'static str, u64>,
+    /// Messages from the store, by kind.
+    pub answers: BTreeMap<&'static str, u64>,
+    /// By port.
+    pub ports: BTreeMap<u16, PortCounters>,
+    /// The slots, as they are now.
+    pub slots: Option<SlotsNow>,
+    /// Packets dropped, by reason; in an answer without those that are zero.
+    #[serde(serialize_with = "without_zeros")]
     pub drops: BTreeMap<String, u64>,
+}
+
+/// Frames of a port.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct PortCounters {
+    /// That came in.
+    pub received: u64,
+    /// That the interface took.
+    pub sent: u64,
+    /// That it did not take.
+    pub refused: u64,
+}
+
+/// How full the slots are.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct SlotsNow {
+    /// How many there are.
+    pub all: u64,
+    /// How many hold a lease, live or just over.
+    pub held: u64,
+}
+
+fn without_zeros<S: Serializer>(drops: &BTreeMap<String, u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(drops.iter().filter(|(_, packets)| **packets > 0))
 }
 
 /// What may be asked for.
@@ -57,10 +94,10 @@ enum Asked {
 }
 
 /// Answers at the socket for ever; without one it waits for ever. The socket is there when this returns.
-pub(crate) fn serve<'a, G: Fn(Order) -> anyhow::Result<()>>(
+pub(crate) fn serve<'a>(
     path: Option<&Path>,
-    give: &'a G,
-) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<'a, G>> {
+    give: &'a Orders,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<'a>> {
     let listener = path.map(listen).transpose()?;
     Ok(async move {
         let Some(listener) = listener else { return std::future::pending().await };
@@ -85,7 +122,7 @@ fn listen(path: &Path) -> anyhow::Result<UnixListener> {
     UnixListener::bind(path).with_context(|| format!("cannot listen at {}", path.display()))
 }
 
-async fn answer(stream: UnixStream, give: &impl Fn(Order) -> anyhow::Result<()>) -> anyhow::Result<()> {
+async fn answer(stream: UnixStream, give: &Orders) -> anyhow::Result<()> {
     let mut stream = BufReader::new(stream);
     loop {
         let mut line = String::new();

@@ -2,9 +2,10 @@
 
 pub mod config;
 pub mod control;
+pub mod metrics;
 mod worker;
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
@@ -18,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::linux::{self, PacketSocket, Port, Tap};
 use config::{PortFile, SwitchFile};
 pub use control::Counters;
-use control::Order;
+use control::{Order, Orders};
 use worker::Worker;
 
 /// For how long a switch that was told to stop goes on serving: the answers to what it holds come back within it.
@@ -58,11 +59,11 @@ pub fn run<A: App>(file: &SwitchFile) -> anyhow::Result<Counters> {
     let wake = rustix::event::eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
     let (sender, receiver) = mpsc::sync_channel(ORDERS_MAX);
     let bell = wake.try_clone()?;
-    let give = move |order: Order| {
+    let give: Orders = Arc::new(move |order| {
         sender.try_send(order).context("the switch does not keep up with its orders")?;
         rustix::io::write(&bell, &1u64.to_ne_bytes())?;
         Ok(())
-    };
+    });
     let worker = Worker::new(switch, ports, receiver, wake, started);
     let (ended, end) = tokio::sync::oneshot::channel();
     let thread = std::thread::Builder::new().name(format!("{}-{}", A::NAME, file.id)).spawn(move || {
@@ -80,21 +81,23 @@ pub fn run<A: App>(file: &SwitchFile) -> anyhow::Result<Counters> {
 /// Waits for signals and orders, until the switch has ended.
 async fn attend(
     file: &SwitchFile,
-    give: &impl Fn(Order) -> anyhow::Result<()>,
+    give: &Orders,
     end: tokio::sync::oneshot::Receiver<()>,
 ) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let control = control::serve(file.control.as_deref(), give)?;
+    let metrics = metrics::serve(file.metrics()?, give)?;
     tracing::info!(app = file.app, switch = file.id, "the switch is up");
     tokio::pin!(end);
-    tokio::pin!(control);
+    tokio::pin!(control, metrics);
     loop {
         tokio::select! {
             _ = &mut end => return Ok(()),
             _ = terminate.recv() => give(Order::Retire(LINGER))?,
             _ = interrupt.recv() => give(Order::Retire(LINGER))?,
             error = &mut control => return error,
+            error = &mut metrics => return error,
         }
     }
 }

@@ -9,23 +9,29 @@ use std::time::{Duration, Instant};
 
 use redplane_sdk::App;
 use redplane_sdk::pipeline::{Output, Switch};
-use redplane_sdk::protocol::Ticks;
 use redplane_sdk::protocol::time::TICK_US;
+use redplane_sdk::protocol::{Kind, Ticks};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use super::control::{Counters, Order};
+use super::control::{Counters, Order, PortCounters, SlotsNow};
 use crate::linux::Port;
+
+/// A port under its number.
+struct Numbered {
+    number: u16,
+    port: Port,
+    counters: PortCounters,
+}
 
 /// A switch with its ports.
 pub(super) struct Worker<A: App> {
     switch: Switch<A>,
-    ports: Vec<(u16, Port)>,
+    ports: Vec<Numbered>,
     orders: Receiver<Order>,
     /// Readable when there is an order.
     wake: rustix::fd::OwnedFd,
     started: Instant,
     out: Output,
-    refused: u64,
     retired: Option<Instant>,
 }
 
@@ -38,7 +44,9 @@ impl<A: App> Worker<A> {
         wake: rustix::fd::OwnedFd,
         started: Instant,
     ) -> Self {
-        Worker { switch, ports, orders, wake, started, out: Output::new(), refused: 0, retired: None }
+        let numbered = |(number, port)| Numbered { number, port, counters: PortCounters::default() };
+        let ports = ports.into_iter().map(numbered).collect();
+        Worker { switch, ports, orders, wake, started, out: Output::new(), retired: None }
     }
 
     /// Runs until it is told to retire, or nobody is left who could tell it.
@@ -78,10 +86,11 @@ impl<A: App> Worker<A> {
     fn receive(&mut self, at: usize) -> io::Result<bool> {
         let now = self.now();
         let Worker { switch, ports, out, .. } = self;
-        let (number, port) = &mut ports[at];
+        let Numbered { number, port, counters } = &mut ports[at];
         let received = port
             .receive(|frame| switch.process(*number, frame, now, out))
             .map_err(|error| io::Error::other(format!("port {number}, {}: {error}", port.name())))?;
+        counters.received += received as u64;
         self.flush();
         Ok(received > 0)
     }
@@ -90,9 +99,11 @@ impl<A: App> Worker<A> {
         if self.out.is_empty() {
             return;
         }
-        for (number, port) in &self.ports {
+        for Numbered { number, port, counters } in &mut self.ports {
             let frames = self.out.iter().filter(|(leaves_by, _)| leaves_by == number);
-            self.refused += port.send(frames.map(|(_, frame)| frame)).refused;
+            let taken = port.send(frames.map(|(_, frame)| frame));
+            counters.sent += taken.sent;
+            counters.refused += taken.refused;
         }
         self.out.clear();
     }
@@ -108,7 +119,7 @@ impl<A: App> Worker<A> {
         }
         let timeout =
             Timespec { tv_sec: longest.as_secs() as i64, tv_nsec: i64::from(longest.subsec_nanos()) };
-        let fds = std::iter::once(self.wake.as_fd()).chain(self.ports.iter().map(|(_, port)| port.as_fd()));
+        let fds = std::iter::once(self.wake.as_fd()).chain(self.ports.iter().map(|port| port.port.as_fd()));
         let mut polled: Vec<PollFd<'_>> = fds.map(readable).collect();
         match rustix::event::poll(&mut polled, Some(&timeout)) {
             Ok(_) => Ok(polled[0].revents().contains(PollFlags::IN)),
@@ -153,12 +164,17 @@ impl<A: App> Worker<A> {
             ("released", counted.released),
             ("recirculated", counted.recirculated),
             ("retransmitted", counted.retransmitted),
-            ("refused", self.refused),
+            ("refused", self.ports.iter().map(|port| port.counters.refused).sum()),
         ];
-        let drops = counted.drops().filter(|(_, packets)| *packets > 0);
+        let (requests, answers): (Vec<_>, Vec<_>) = counted.kinds().partition(|(kind, _)| kind.is_request());
+        let named = |(kind, messages): (Kind, u64)| (kind.name(), messages);
         Counters {
             packets: packets.into(),
-            drops: drops.map(|(reason, packets)| (reason.to_owned(), packets)).collect(),
+            requests: requests.into_iter().map(named).collect(),
+            answers: answers.into_iter().map(named).collect(),
+            ports: self.ports.iter().map(|port| (port.number, port.counters)).collect(),
+            slots: Some(SlotsNow { all: u64::from(A::SLOTS), held: self.switch.slots().occupied() as u64 }),
+            drops: counted.drops().map(|(reason, packets)| (reason.to_owned(), packets)).collect(),
         }
     }
 }

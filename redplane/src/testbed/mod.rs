@@ -10,12 +10,14 @@ pub mod topology;
 pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
+use crate::bmv2;
 use crate::program::Emitted;
 use crate::switch::config::{PortFile, RouteFile, StoreFile, SwitchFile};
 pub use command::{Command, run};
@@ -32,6 +34,9 @@ const STARTS_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long it may take to stop.
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
+
+/// Where each switch, which has a namespace of its own, shows what it counts.
+pub const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9091);
 
 /// What keeps a testbed from running here, if anything does.
 #[must_use]
@@ -79,6 +84,9 @@ impl Testbed {
     /// # Errors
     /// If a part does not start; nothing is left then.
     pub fn start(topology: Topology, program: &Path, emitted: Emitted) -> anyhow::Result<Self> {
+        if topology.data_plane == DataPlane::Bmv2 {
+            bmv2::refuse_authentication(topology.authentication.is_some())?;
+        }
         let network = Network::of(&topology);
         network.remove()?;
         let program = program.canonicalize().with_context(|| format!("there is no {}", program.display()))?;
@@ -319,7 +327,7 @@ impl Testbed {
 
     fn start_switch(&mut self, switch: usize) -> anyhow::Result<()> {
         let path = self.folder.join(format!("s{}.toml", switch + 1));
-        std::fs::write(&path, toml::to_string(&self.switch_file(switch)?)?)?;
+        write(&path, &toml::to_string(&self.switch_file(switch)?)?)?;
         // The socket of an earlier one would answer nobody.
         let _ = std::fs::remove_file(self.control(switch));
         let mut command = self.network.switches[switch].command(&self.program);
@@ -361,12 +369,26 @@ impl Testbed {
             lease_ms: topology.lease_ms,
             drift_margin_per_mille: 10,
             control: Some(self.control(switch)),
+            metrics: Some(METRICS),
+            metrics_public: false,
             port: PORTS.iter().map(port).collect(),
             store: vec![store; usize::from(store::SHARDS)],
             route: vec![route(&topology.inside.network, 1), route("0.0.0.0/0", 2)],
+            authentication: topology.authentication.clone(),
             tables: topology.tables.clone(),
         })
     }
+}
+
+/// Writes a file that may have keys in it: nobody else reads it.
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    // One that is there would keep its permissions.
+    let _ = std::fs::remove_file(path);
+    let file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path);
+    let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.with_context(|| format!("cannot write {}", path.display()))
 }
 
 impl Drop for Testbed {

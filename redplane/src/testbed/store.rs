@@ -38,7 +38,7 @@ impl Store {
         emitted: Emitted,
     ) -> anyhow::Result<Self> {
         std::fs::write(folder.join("schema.json"), emitted.schema)?;
-        std::fs::write(folder.join("store.toml"), configuration(topology))?;
+        super::write(&folder.join("store.toml"), &configuration(topology)?)?;
         if let Some(config) = &topology.config {
             let apps = toml::Table::from_iter([(topology.app.clone(), config.clone())]);
             std::fs::write(folder.join("apps.toml"), toml::to_string(&apps)?)?;
@@ -125,7 +125,7 @@ impl Store {
     }
 }
 
-fn configuration(topology: &Topology) -> String {
+fn configuration(topology: &Topology) -> anyhow::Result<String> {
     let mut text = format!(
         "cluster = \"{}\"\nshards = {SHARDS}\nlease = \"{}ms\"\ndrift_margin_per_mille = 10\n\n[coordination]\n\
          kind = \"static\"\naddress = \"127.0.0.1:21100\"\nstate = \"coordinator.json\"\ndetection = \"500ms\"\n\n\
@@ -144,5 +144,8 @@ fn configuration(topology: &Topology) -> String {
         let address = switch_address(usize::from(switch));
         let _ = write!(text, "\n[[switch]]\nid = {}\naddress = \"{address}\"\n", switch + 1);
     }
-    text
+    if let Some(authentication) = &topology.authentication {
+        let _ = write!(text, "\n[authentication]\n{}", toml::to_string(authentication)?);
+    }
+    Ok(text)
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::network::Port;
 use super::wire::Impairment;
+use crate::authentication::{self, AuthenticationFile};
 
 /// Most switches: the second byte of a link's addresses counts them.
 pub const SWITCHES_MAX: u8 = 16;
@@ -74,6 +75,9 @@ pub struct Topology {
     /// Cables of switches that are not perfect, or may become so.
     #[serde(default)]
     pub cable: Vec<CableFile>,
+    /// The keys of the messages between switches and store; without it, they are not authenticated.
+    #[serde(default)]
+    pub authentication: Option<AuthenticationFile>,
     /// The app's tables.
     #[serde(default)]
     pub tables: toml::Table,
@@ -145,7 +149,7 @@ impl Topology {
     /// # Errors
     /// If it is not as it should be; the message has the place.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
-        let topology: Self = toml::from_str(text)?;
+        let topology: Self = authentication::parse(text)?;
         let fits = |what: &str, found: u8, most: u8| {
             ensure!((1..=most).contains(&found), "{what} is {found}, and must be 1 to {most}");
             Ok(())

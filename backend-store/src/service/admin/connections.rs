@@ -1,5 +1,5 @@
-//! Connections to the admin port: a bounded number, each for a bounded time, so that whoever opens them and says nothing
-//! takes neither memory nor descriptors from the store.
+//! Connections to the admin port, and to a switch's metrics: a bounded number, each for a bounded time, so that whoever opens
+//! them and says nothing takes neither memory nor descriptors from the store.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,13 +21,15 @@ pub(super) const CONNECTIONS_MAX: usize = 64;
 const CONNECTION_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// A listener that accepts when there is room.
-pub(super) struct Bounded {
+pub struct Bounded {
     listener: TcpListener,
     room: Arc<Semaphore>,
 }
 
 impl Bounded {
-    pub(super) fn new(listener: TcpListener) -> Self {
+    /// Bounds the connections of a listener.
+    #[must_use]
+    pub fn new(listener: TcpListener) -> Self {
         Self { listener, room: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
     }
 }
@@ -49,7 +51,7 @@ impl Listener for Bounded {
 }
 
 /// A connection that ends when it is too old.
-pub(super) struct Connection {
+pub struct Connection {
     stream: TcpStream,
     age: Pin<Box<Sleep>>,
     _room: Option<OwnedSemaphorePermit>,

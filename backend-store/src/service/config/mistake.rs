@@ -6,6 +6,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Report};
+use toml::de::DeTable;
+
+use super::table::elements;
 
 /// Columns of a rendered report: what a terminal has that nobody made wider, and a mail still shows.
 const REPORT_WIDTH: usize = 100;
@@ -115,6 +118,17 @@ fn render(diagnostic: &dyn Diagnostic, colors: bool) -> String {
         let _ = writeln!(report, "{diagnostic}");
     }
     report
+}
+
+/// The text of a file, its own or that of a switch or a testbed, with stars instead of the keys of its `[authentication]`:
+/// so that a report about it can go anywhere.
+#[must_use]
+pub fn without_keys(text: &str) -> String {
+    let (root, _) = DeTable::parse_recoverable(text);
+    let section = root.get_ref().get("authentication").and_then(|section| section.get_ref().as_table());
+    let keys = section.and_then(|section| section.get("keys"));
+    let secrets: Vec<_> = keys.map(elements).unwrap_or_default().iter().map(|key| key.span()).collect();
+    blacken(text, &secrets)
 }
 
 /// The text with stars instead of what may be a key, byte for byte, so that places stay where they are.

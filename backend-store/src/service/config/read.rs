@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use redplane_protocol::Lease;
+use redplane_protocol::mac::{MAC_KEY_LEN, MAC_KEYS_MAX, parse_key};
 use toml::de::DeTable;
 
 use super::mistake::{ConfigError, Mistake};
@@ -41,12 +42,6 @@ const DETECTION_MAX: Duration = Duration::from_secs(60);
 
 /// Longest name of a cluster: it is part of names of files and of keys in etcd.
 const CLUSTER_LEN_MAX: usize = 64;
-
-/// Bytes of an authentication key, as SipHash takes them.
-const KEY_BYTES: usize = 16;
-
-/// Most live keys: the one that signs, and the one before or after it, while keys are changed.
-const KEYS_MAX: usize = 2;
 
 impl Config {
     /// Reads the configuration of a cluster. Paths in it are relative to the file.
@@ -382,16 +377,16 @@ fn authentication(
     root: &mut Section<'_>,
     secrets: &mut Vec<Range<usize>>,
     mistakes: &mut Vec<Mistake>,
-) -> Vec<[u8; KEY_BYTES]> {
+) -> Vec<[u8; MAC_KEY_LEN]> {
     let Some(mut section) = root.section("authentication", mistakes) else { return Vec::new() };
-    let mut keys: Vec<At<[u8; KEY_BYTES]>> = Vec::new();
+    let mut keys: Vec<At<[u8; MAC_KEY_LEN]>> = Vec::new();
     match section.value("keys") {
         None => section.missing("keys", "one or two keys of 32 hex digits; the first signs", mistakes),
         Some(list) => {
             let values = table::elements(list);
             secrets.extend(values.iter().map(|value| value.span()));
-            if !(1..=KEYS_MAX).contains(&values.len()) {
-                let message = format!("{} keys, not 1 to {KEYS_MAX}", values.len());
+            if !(1..=MAC_KEYS_MAX).contains(&values.len()) {
+                let message = format!("{} keys, not 1 to {MAC_KEYS_MAX}", values.len());
                 let help = "two are live while keys are changed: the new one first, then without the old one";
                 mistakes.push(Mistake::new(list.span(), message).help(help));
             }
@@ -410,21 +405,14 @@ fn authentication(
     keys.into_iter().map(|key| key.value).collect()
 }
 
-fn key(value: &table::Value<'_>, mistakes: &mut Vec<Mistake>) -> Option<At<[u8; KEY_BYTES]>> {
+fn key(value: &table::Value<'_>, mistakes: &mut Vec<Mistake>) -> Option<At<[u8; MAC_KEY_LEN]>> {
     let text = table::text("keys", value, mistakes)?;
-    let digits: Option<Vec<u8>> =
-        text.value.chars().map(|digit| digit.to_digit(16).map(|digit| digit as u8)).collect();
-    let bytes: Option<Vec<u8>> = digits
-        .filter(|digits| digits.len() == 2 * KEY_BYTES)
-        .map(|digits| digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect());
-    let Some(key) = bytes.and_then(|bytes| bytes.try_into().ok()) else {
-        let message = match text.value.chars().position(|digit| !digit.is_ascii_hexdigit()) {
-            Some(place) => format!("character {} of the key is no hex digit", place + 1),
-            None => format!("a key of {} hex digits, not {}", text.value.len(), 2 * KEY_BYTES),
-        };
-        let help = "make one with `openssl rand -hex 16`";
-        mistakes.push(Mistake::new(text.at, message).help(help));
-        return None;
-    };
-    Some(text.map(|_| key))
+    match parse_key(text.value) {
+        Ok(key) => Some(text.map(|_| key)),
+        Err(error) => {
+            let help = "make one with `openssl rand -hex 16`";
+            mistakes.push(Mistake::new(text.at, error.to_string()).help(help));
+            None
+        }
+    }
 }
