@@ -111,6 +111,10 @@ pub const CASES: &[(Case, Run)] = &[
         run::<samples::gate::App>,
     ),
     (
+        Case { name: "cache", source: "redplane-codegen/tests/fixtures/cache/input.rs", tables: "{}" },
+        run::<samples::cache::App>,
+    ),
+    (
         Case { name: "arithmetic", source: "apps/tests/agreement/arithmetic_app.rs", tables: "{}" },
         run::<samples::arithmetic::App>,
     ),

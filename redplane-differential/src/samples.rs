@@ -2,6 +2,9 @@
 
 #[path = "../../apps/tests/agreement/arithmetic_app.rs"]
 mod arithmetic_app;
+#[path = "../../redplane-codegen/tests/fixtures/cache/input.rs"]
+#[expect(unreachable_pub, reason = "written for the compiler's tests")]
+mod cache_app;
 #[path = "../../redplane-codegen/tests/fixtures/gate/input.rs"]
 #[expect(unreachable_pub, reason = "written for the compiler's tests")]
 mod gate_app;
@@ -12,6 +15,7 @@ mod meter_app;
 mod puzzle_app;
 
 pub(crate) use arithmetic_app::arithmetic;
+pub(crate) use cache_app::cache;
 pub(crate) use gate_app::gate;
 pub(crate) use meter_app::meter;
 pub(crate) use puzzle_app::puzzle;
