@@ -115,6 +115,10 @@ pub const CASES: &[(Case, Run)] = &[
         run::<samples::cache::App>,
     ),
     (
+        Case { name: "labels", source: "redplane-differential/src/samples/labels_app.rs", tables: "{}" },
+        run::<samples::labels::App>,
+    ),
+    (
         Case { name: "arithmetic", source: "apps/tests/agreement/arithmetic_app.rs", tables: "{}" },
         run::<samples::arithmetic::App>,
     ),
