@@ -204,6 +204,12 @@ pub(super) fn after_udp(headers: &[Header]) -> (&'static str, Option<State>) {
     ("parse_after_udp", Some(State { name: "parse_after_udp".to_owned(), lines }))
 }
 
+/// Where the parser goes on behind a message's header, by app and fingerprint.
+pub(super) fn messages(app: &str) -> Vec<String> {
+    let own = (format!("({app}_APP, {app}_FINGERPRINT):"), "parse_rp_record;".to_owned());
+    aligned(vec![own, ("default:".to_owned(), "accept;".to_owned())])
+}
+
 /// The members of `headers_t`: the message's headers, then the frame's.
 pub(super) fn instances(headers: &[Header], key: &str, value: &str) -> Vec<String> {
     let own = [
