@@ -1,4 +1,5 @@
-//! Headers of its own in every place that there is, of every width, with values that are changed.
+//! Headers of its own in every place that there is, of every width, with values that are changed. Some have names that P4 or
+//! the emitted machinery has for something else.
 
 /// Takes labels apart, counts them, and lets some of them go round once more.
 #[redplane_sdk::app(id = 14)]
@@ -25,7 +26,7 @@ pub(crate) mod labels {
     #[header]
     pub struct Shim {
         pub label: u20,
-        pub class: u3,
+        pub select: u3,
         pub bottom: bool,
         pub ttl: u8,
     }
@@ -35,7 +36,7 @@ pub(crate) mod labels {
     pub struct Tunnel {
         pub urgent: bool,
         pub version: u3,
-        pub next: u12,
+        pub protocol: u12,
         pub peer: Ipv4Addr,
     }
 
@@ -55,7 +56,7 @@ pub(crate) mod labels {
         pub first: u1,
         pub time: u48,
         pub rest: u15,
-        pub origin: MacAddr,
+        pub apply: MacAddr,
     }
 
     /// Behind a stamp.
@@ -71,16 +72,16 @@ pub(crate) mod labels {
         #[after(ethernet, ether_type = 0x8847)]
         pub shim: Option<Shim>,
         #[after(vlan, ether_type = 0x8848)]
-        pub tagged: Option<Shim>,
+        pub rp_key: Option<Shim>,
         #[after(ipv4, protocol = 99)]
-        pub tunnel: Option<Tunnel>,
+        pub table: Option<Tunnel>,
         #[after(udp, dst_port = 443)]
-        pub report: Option<Report>,
-        #[after(tunnel, next = 7)]
+        pub ipv4_rest: Option<Report>,
+        #[after(table, protocol = 6)]
         pub inner: Option<Shim>,
-        #[after(report, next = 2)]
-        pub stamp: Option<Stamp>,
-        #[after(stamp, rest = 3)]
+        #[after(ipv4_rest, next = 2)]
+        pub after_udp: Option<Stamp>,
+        #[after(after_udp, rest = 3)]
         pub trail: Option<Trail>,
         #[after(shim, bottom = 0)]
         pub second: Option<Shim>,
@@ -105,30 +106,30 @@ pub(crate) mod labels {
             }
             return cx.to(2);
         }
-        if let Some(tagged) = &mut pkt.tagged {
-            tagged.class = tagged.class + u3::new(1);
-            if tagged.class == u3::new(0) {
+        if let Some(tagged) = &mut pkt.rp_key {
+            tagged.select = tagged.select + u3::new(1);
+            if tagged.select == u3::new(2) {
                 return cx.reply();
             }
             return cx.recirculate();
         }
-        if let Some(tunnel) = &mut pkt.tunnel {
+        if let Some(tunnel) = &mut pkt.table {
             let label = Label { label: u20::new(9), urgent: tunnel.urgent };
             let Some(seen) = cx.seen.find(label)? else { return cx.via(tunnel.peer) };
             tunnel.urgent = !tunnel.urgent;
             tunnel.peer = seen.from;
-            tunnel.next = tunnel.next + u12::new(0x123);
+            tunnel.protocol = tunnel.protocol + u12::new(0x123);
             if let Some(inner) = &mut pkt.inner {
-                inner.class = u3::new(5);
+                inner.select = u3::new(5);
             }
             return cx.forward();
         }
-        let Some(report) = &mut pkt.report else { return cx.forward() };
+        let Some(report) = &mut pkt.ipv4_rest else { return cx.forward() };
         let Some(ip) = &pkt.ipv4 else { return cx.drop("not_ipv4") };
         let mut seen = cx.seen.lease(Label { label: report.label, urgent: report.kind == 1 })?;
         report.left = report.left - u4::new(1);
         report.count = report.count + u24::new(257);
-        if let Some(stamp) = &mut pkt.stamp {
+        if let Some(stamp) = &mut pkt.after_udp {
             seen.from = ip.src;
             seen.stamp = stamp.time;
             seen.mark = stamp.first == u1::new(1);

@@ -1,6 +1,6 @@
 //! Names in P4: reserved words, and the case of each kind of name.
 
-use crate::ir::{App, Enum, HeaderField};
+use crate::ir::{App, Enum, HeaderField, HeaderId};
 use crate::packet::Header;
 
 /// Words that P4₁₆ or p4c keeps for itself, and names that the machinery uses where the author's stand too.
@@ -96,10 +96,15 @@ pub(super) fn snake(name: &str) -> String {
     crate::words::snake_case(name)
 }
 
+/// A header of the packet.
+pub(super) fn header(headers: &[Header], header: HeaderId) -> String {
+    format!("hdr.{}", safe(headers[header].name))
+}
+
 /// A field of a packet header.
 pub(super) fn field(headers: &[Header], field: HeaderField) -> String {
-    let header = &headers[field.header];
-    format!("hdr.{}.{}", header.name, header.fields[field.field].0)
+    let (name, _) = headers[field.header].fields[field.field];
+    format!("{}.{}", header(headers, field.header), safe(name))
 }
 
 /// A field of the state.
