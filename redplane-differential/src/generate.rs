@@ -202,8 +202,7 @@ impl Pool {
     fn fields(&self, index: usize, random: &mut Random) -> Vec<u128> {
         let count = self.headers[index].fields.len();
         let mut fields: Vec<u128> = (0..count).map(|field| self.field(index, field, random)).collect();
-        let ways: Vec<_> =
-            choices(self.headers, index).into_iter().filter(|way| !way.is_empty()).collect();
+        let ways: Vec<_> = choices(self.headers, index).into_iter().filter(|way| !way.is_empty()).collect();
         let own = self.headers[index].name == "ports" || index >= HEADERS.len();
         if ways.is_empty() || own && !random.chance(OWN_PROBABILITY) {
             return fields;
@@ -342,5 +341,93 @@ fn collect_fields(
             collect_fields(right, sources, fields, depth);
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use redplane_sdk::App;
+    use redplane_sdk::packet::{Packet, ParseError};
+
+    use super::*;
+    use crate::cases::CASES;
+    use crate::samples::{cache, labels};
+    use crate::setting::Setting;
+
+    const FRAMES: usize = 5_000;
+
+    /// What frames of an app are like, as far as own headers go.
+    fn kinds<A: App>(name: &str) -> BTreeSet<String> {
+        let (case, _) = CASES.iter().find(|(case, _)| case.name == name).expect("it is a case");
+        let setting = Setting::<A>::new(case).expect("its tables can be read");
+        let headers = setting.app.headers;
+        let (mut random, mut kinds) = (Random::new(1), BTreeSet::new());
+        for _ in 0..FRAMES {
+            let frame = setting.pool.frame(&mut random);
+            match Packet::parse_with(&frame, A::own_headers) {
+                Err(ParseError::Truncated { header: "own", offset, found }) => {
+                    kinds.insert(format!("cut after {}", found - offset));
+                }
+                Err(_) => {}
+                Ok(packet) => {
+                    let there = values::headers(headers, &packet);
+                    let own = headers.iter().zip(&there).skip(HEADERS.len()).filter(|(_, it)| it.is_some());
+                    let own: Vec<&str> = own.map(|(header, _)| header.name).collect();
+                    let tag = if packet.vlan.is_some() { "tagged " } else { "" };
+                    let Some(udp) = packet.udp.filter(|_| packet.ipv4.is_some()) else {
+                        kinds.insert(format!("{tag}{}", own.join(" ")));
+                        continue;
+                    };
+                    let (ip, ports) = (packet.header_len() - 28, packet.header_len() - 8);
+                    let mut right = frame.clone();
+                    let pseudo = pseudo_sum(&right, ip, right.len() - ip - 20);
+                    set_checksum(&mut right, ports, ports + 6, pseudo, true);
+                    let sum = if udp.checksum == 0 {
+                        "no"
+                    } else if right == frame {
+                        "right"
+                    } else {
+                        "wrong"
+                    };
+                    kinds.insert(format!("{tag}{} with {sum} checksum", own.join(" ")));
+                }
+            }
+        }
+        kinds
+    }
+
+    #[track_caller]
+    fn expect(kinds: &BTreeSet<String>, wanted: &[&str]) {
+        for wanted in wanted {
+            assert!(kinds.contains(*wanted), "no `{wanted}`: {kinds:?}");
+        }
+    }
+
+    #[test]
+    fn own_headers_come_in_every_way() {
+        let kinds = kinds::<cache::App>("cache");
+        for own in ["request", "request content"] {
+            for sum in ["no", "right", "wrong"] {
+                expect(&kinds, &[&format!("{own} with {sum} checksum")]);
+            }
+            expect(&kinds, &[&format!("tagged {own} with right checksum")]);
+        }
+        expect(&kinds, &["", " with right checksum", "request", "request content"]);
+        for len in 0..12 {
+            // From eight on within the content, of which the request speaks.
+            expect(&kinds, &[&format!("cut after {len}")]);
+        }
+    }
+
+    #[test]
+    fn every_place_is_taken() {
+        let kinds = kinds::<labels::App>("labels");
+        let stamped = "ipv4_rest after_udp with right checksum";
+        let trailed = "ipv4_rest after_udp trail with right checksum";
+        let behind_ipv4 = ["table", "table inner", "tagged table", "tagged rp_key"];
+        expect(&kinds, &["shim", "shim second", "ipv4_rest with right checksum", stamped, trailed]);
+        expect(&kinds, &behind_ipv4);
     }
 }

@@ -140,7 +140,8 @@ impl<A: App> App for Interpreted<A> {
     fn own_headers(packet: &Packet, bytes: &[u8]) -> Option<usize> {
         PROGRAM.with(|program| {
             let program = program.borrow();
-            let headers = program.as_ref().expect("a program is installed before a switch runs it").app.headers;
+            let headers =
+                program.as_ref().expect("a program is installed before a switch runs it").app.headers;
             let found = values::own(headers, packet, bytes)?;
             let own = headers.iter().zip(&found).skip(HEADERS.len()).filter(|(_, fields)| fields.is_some());
             Some(own.map(|(header, _)| values::len(header)).sum())

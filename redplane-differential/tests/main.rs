@@ -51,23 +51,29 @@ fn mistakes_in_the_p4_are_found() {
     if skipped() {
         return;
     }
-    for mistake in ["operator", "checksum", "recall", "renew"] {
-        let output = differential(&["--app", "nat", "--packets", "4000", "--break", mistake]);
+    let in_nat = ["operator", "checksum", "recall", "renew"].map(|mistake| ("nat", mistake));
+    let in_cache = ["own_field", "own_sum", "own_edge"].map(|mistake| ("cache", mistake));
+    for (app, mistake) in in_nat.into_iter().chain(in_cache) {
+        let output = differential(&["--app", app, "--packets", "4000", "--break", mistake]);
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(!output.status.success() && said.contains("DIFFERENCE: seed"), "{mistake}: {said}");
-        assert!(said.contains("again: cargo xtask differential --app nat --seed"), "{mistake}: {said}");
+        let again = format!("again: cargo xtask differential --app {app} --seed");
+        assert!(said.contains(&again), "{mistake}: {said}");
     }
 }
 
 #[test]
 fn there_is_a_place_for_every_mistake() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
-    let p4 = std::fs::read_to_string(root.join("p4-out/nat/v1model/nat.p4")).expect("it is kept there");
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("it is kept there");
+    let nat = read("p4-out/nat/v1model/nat.p4");
+    let cache = read("redplane-codegen/tests/fixtures/cache/cache.p4");
     for (name, ..) in BREAKAGES {
-        let broken = broken(&p4, name).unwrap_or_else(|error| panic!("{error}"));
-        assert_ne!(broken, p4, "{name}");
+        let p4 = if name.starts_with("own_") { &cache } else { &nat };
+        let broken = broken(p4, name).unwrap_or_else(|error| panic!("{error}"));
+        assert_ne!(&broken, p4, "{name}");
     }
-    assert!(broken(&p4, "none").is_err());
+    assert!(broken(&nat, "none").is_err());
 }
 
 /// A handler with branches that no packet can go, and some that only one shape can.

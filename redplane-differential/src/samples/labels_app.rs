@@ -8,13 +8,13 @@ pub(crate) mod labels {
 
     /// Whose label it is.
     #[key]
-    pub struct Label {
+    pub struct Ports {
         pub label: u20,
         pub urgent: bool,
     }
 
     /// What was seen of it.
-    #[state(key = Label, slots = 256, idle = "60s")]
+    #[state(key = Ports, slots = 256, idle = "60s")]
     pub struct Seen {
         pub packets: u16,
         pub from: Ipv4Addr,
@@ -33,7 +33,7 @@ pub(crate) mod labels {
 
     /// Behind IPv4.
     #[header]
-    pub struct Tunnel {
+    pub struct RpUdp {
         pub urgent: bool,
         pub version: u3,
         pub protocol: u12,
@@ -42,7 +42,7 @@ pub(crate) mod labels {
 
     /// Behind UDP.
     #[header]
-    pub struct Report {
+    pub struct Udp {
         pub kind: u8,
         pub count: u24,
         pub label: u20,
@@ -74,9 +74,9 @@ pub(crate) mod labels {
         #[after(vlan, ether_type = 0x8848)]
         pub rp_key: Option<Shim>,
         #[after(ipv4, protocol = 99)]
-        pub table: Option<Tunnel>,
+        pub table: Option<RpUdp>,
         #[after(udp, dst_port = 443)]
-        pub ipv4_rest: Option<Report>,
+        pub ipv4_rest: Option<Udp>,
         #[after(table, protocol = 6)]
         pub inner: Option<Shim>,
         #[after(ipv4_rest, next = 2)]
@@ -94,7 +94,7 @@ pub(crate) mod labels {
             if shim.ttl == 0 {
                 return cx.drop("label_expired");
             }
-            let name = Label { label: shim.label, urgent: shim.bottom };
+            let name = Ports { label: shim.label, urgent: shim.bottom };
             let mut seen = cx.seen.lease(name)?;
             seen.packets = seen.packets + 1;
             shim.ttl = shim.ttl - 1;
@@ -114,7 +114,7 @@ pub(crate) mod labels {
             return cx.recirculate();
         }
         if let Some(tunnel) = &mut pkt.table {
-            let label = Label { label: u20::new(9), urgent: tunnel.urgent };
+            let label = Ports { label: u20::new(9), urgent: tunnel.urgent };
             let Some(seen) = cx.seen.find(label)? else { return cx.via(tunnel.peer) };
             tunnel.urgent = !tunnel.urgent;
             tunnel.peer = seen.from;
@@ -126,7 +126,7 @@ pub(crate) mod labels {
         }
         let Some(report) = &mut pkt.ipv4_rest else { return cx.forward() };
         let Some(ip) = &pkt.ipv4 else { return cx.drop("not_ipv4") };
-        let mut seen = cx.seen.lease(Label { label: report.label, urgent: report.kind == 1 })?;
+        let mut seen = cx.seen.lease(Ports { label: report.label, urgent: report.kind == 1 })?;
         report.left = report.left - u4::new(1);
         report.count = report.count + u24::new(257);
         if let Some(stamp) = &mut pkt.after_udp {

@@ -256,7 +256,12 @@ fn own_groups(headers: &[Header], written: &BTreeSet<HeaderField>) -> Vec<Group>
         let words: BTreeSet<usize> = changed.flat_map(|field| word_numbers(headers, *field)).collect();
         let words: Vec<String> = words.into_iter().map(|number| word(headers, id, number)).collect();
         if !words.is_empty() {
-            groups.push(Group { name: format!("own_{}", header.name), header: header.name, words, in_udp: true });
+            groups.push(Group {
+                name: format!("own_{}", header.name),
+                header: header.name,
+                words,
+                in_udp: true,
+            });
         }
     }
     groups

@@ -38,25 +38,24 @@ const NAMED_VALUES: &[(&str, &[(u64, &str)])] = &[
 ];
 
 /// The name of a header's P4 type.
-pub(super) fn type_name(header: &Header) -> String {
-    format!("{}_h", names::snake(header.ty))
+fn type_name(headers: &[Header], header: HeaderId) -> String {
+    let ty = headers[header].ty;
+    format!("{}_h", if header < HEADERS.len() { names::snake(ty) } else { names::own_type(ty) })
 }
 
 /// The header types, in wire order of their first use.
 pub(super) fn types(headers: &[Header]) -> Vec<HeaderType> {
-    let mut seen = BTreeSet::new();
-    let first = headers.iter().filter(|header| seen.insert(header.ty));
-    first
-        .map(|header| {
-            let row = |(name, ty): &(&str, Type)| (expr::bits_type(*ty), format!("{};", names::safe(name)));
-            let rows = header.fields.iter().map(row);
-            HeaderType {
-                source: header.source.to_owned(),
-                name: type_name(header),
-                fields: aligned(rows.collect()),
-            }
-        })
-        .collect()
+    let mut types: Vec<HeaderType> = Vec::new();
+    for (id, header) in headers.iter().enumerate() {
+        let name = type_name(headers, id);
+        if types.iter().any(|known| known.name == name) {
+            continue;
+        }
+        let row = |(name, ty): &(&str, Type)| (expr::bits_type(*ty), format!("{};", names::safe(name)));
+        let fields = aligned(header.fields.iter().map(row).collect());
+        types.push(HeaderType { source: header.source.to_owned(), name, fields });
+    }
+    types
 }
 
 /// Rows of two columns, the first padded.
@@ -136,8 +135,11 @@ fn transition(headers: &[Header], before: HeaderId, fields: &[&str], rows: &[Row
     let mut cases: Vec<(String, String)> = rows
         .iter()
         .map(|(values, chain)| {
-            let values: Vec<String> =
-                fields.iter().zip(values).map(|(field, value)| value_name(is_standard, field, *value)).collect();
+            let values: Vec<String> = fields
+                .iter()
+                .zip(values)
+                .map(|(field, value)| value_name(is_standard, field, *value))
+                .collect();
             let values =
                 if values.len() == 1 { values[0].clone() } else { format!("({})", values.join(", ")) };
             let target = if is_candidate(headers, before, chain) {
@@ -226,7 +228,10 @@ pub(super) fn instances(headers: &[Header], key: &str, value: &str) -> Vec<Strin
         (value, "rp_value"),
     ];
     let own = own.into_iter().map(|(ty, name)| (ty.to_owned(), format!("{name};")));
-    let frame = headers.iter().map(|header| (type_name(header), format!("{};", names::safe(header.name))));
+    let member = |(id, header): (HeaderId, &Header)| {
+        (type_name(headers, id), format!("{};", names::safe(header.name)))
+    };
+    let frame = headers.iter().enumerate().map(member);
     let mut rows: Vec<(String, String)> = own.chain(frame).collect();
     let after_ethernet =
         rows.iter().position(|(_, name)| name == "ethernet;").map_or(rows.len(), |at| at + 1);
@@ -249,5 +254,11 @@ mod tests {
         );
         let names: BTreeSet<_> = states.iter().map(|state| state.name.clone()).collect();
         assert_eq!(names.len(), states.len(), "each state has a name of its own");
+    }
+
+    #[test]
+    fn only_values_of_standard_fields_have_names() {
+        assert_eq!(value_name(true, "kind", 3), "ICMP_UNREACHABLE");
+        assert_eq!(value_name(false, "kind", 3), "3", "it may have sixteen bits");
     }
 }
