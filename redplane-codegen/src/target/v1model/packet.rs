@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn two_headers_that_share_a_condition_are_one_state() {
-        let states = states(crate::packet::HEADERS);
+        let states = states(HEADERS);
         let tcp = states.iter().find(|state| state.name == "parse_tcp").expect("there is a state for TCP");
         assert_eq!(
             tcp.lines,
