@@ -56,7 +56,12 @@ fn check_own(frame: &[u8]) {
 
     // Not the flags: they say what follows.
     let changed = |at: usize| at != 1;
-    packet.own_mut().iter_mut().enumerate().filter(|(at, _)| changed(*at)).for_each(|(_, byte)| *byte = !*byte);
+    packet
+        .own_mut()
+        .iter_mut()
+        .enumerate()
+        .filter(|(at, _)| changed(*at))
+        .for_each(|(_, byte)| *byte = !*byte);
     out.clear();
     packet.deparse(frame, &mut out);
     assert_eq!(out[start..start + len], *packet.own());
