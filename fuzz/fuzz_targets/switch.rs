@@ -5,6 +5,7 @@
 
 #![no_main]
 
+use std::marker::PhantomData;
 use std::net::Ipv4Addr;
 
 use libfuzzer_sys::fuzz_target;
@@ -14,47 +15,54 @@ use redplane_sdk::pipeline::{NextHop, Output, Route, StorePath, Switch, SwitchCo
 use redplane_sdk::prelude::{Creation, Duration, Handled, Packet, Refusal, StateHandle};
 use redplane_sdk::protocol::{Lease, SwitchIdentity, Ticks};
 
+#[path = "../../redplane-codegen/tests/fixtures/cache/input.rs"]
+mod cache_app;
 mod mend;
 #[path = "../../apps/src/nat.rs"]
 mod nat_app;
 
+use cache_app::cache;
 use nat_app::nat;
 
-/// The NAT in a switch with so few slots that keys push each other out.
-struct Small;
+/// An app in a switch with so few slots that keys push each other out.
+struct Small<A>(PhantomData<A>);
 
-impl App for Small {
-    type Key = nat::Endpoint;
-    type State = nat::Binding;
-    type Tables = nat::Tables;
-    type Config = nat::Pool;
+impl<A: App> App for Small<A> {
+    type Key = A::Key;
+    type State = A::State;
+    type Tables = A::Tables;
+    type Config = A::Config;
 
-    const NAME: &'static str = nat::App::NAME;
-    const ID: u16 = nat::App::ID;
-    const FINGERPRINT: u16 = nat::App::FINGERPRINT;
-    const IR_HASH: u64 = nat::App::IR_HASH;
+    const NAME: &'static str = A::NAME;
+    const ID: u16 = A::ID;
+    const FINGERPRINT: u16 = A::FINGERPRINT;
+    const IR_HASH: u64 = A::IR_HASH;
     const SLOTS: u32 = 4;
-    const REASONS: &'static [&'static str] = nat::App::REASONS;
+    const REASONS: &'static [&'static str] = A::REASONS;
 
     fn handle<'a>(
         packet: &mut Packet,
-        state: StateHandle<'a, nat::Endpoint, nat::Binding>,
-        tables: &'a nat::Tables,
+        state: StateHandle<'a, A::Key, A::State>,
+        tables: &'a A::Tables,
         ingress_port: u16,
     ) -> Handled {
-        nat::App::handle(packet, state, tables, ingress_port)
+        A::handle(packet, state, tables, ingress_port)
     }
 
-    fn idle(key: &nat::Endpoint, state: &nat::Binding) -> Duration {
-        nat::App::idle(key, state)
+    fn own_headers(packet: &Packet, bytes: &[u8]) -> Option<usize> {
+        A::own_headers(packet, bytes)
+    }
+
+    fn idle(key: &A::Key, state: &A::State) -> Duration {
+        A::idle(key, state)
     }
 
     fn create(
-        key: &nat::Endpoint,
-        records: &mut Creation<'_, nat::Endpoint, nat::Binding>,
-        config: &nat::Pool,
-    ) -> Result<nat::Binding, Refusal> {
-        nat::App::create(key, records, config)
+        key: &A::Key,
+        records: &mut Creation<'_, A::Key, A::State>,
+        config: &A::Config,
+    ) -> Result<A::State, Refusal> {
+        A::create(key, records, config)
     }
 }
 
@@ -81,7 +89,7 @@ fn tables() -> nat::Tables {
     tables
 }
 
-fn drive(mut switch: Switch<Small>, mut input: &[u8]) {
+fn drive<A: App>(mut switch: Switch<Small<A>>, mut input: &[u8]) {
     let (mut now, mut out) = (Ticks(0), Output::new());
     while let Some(([port, ticks, high, low], rest)) = input.split_first_chunk() {
         let len = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
@@ -105,7 +113,10 @@ fn drive(mut switch: Switch<Small>, mut input: &[u8]) {
 }
 
 fuzz_target!(|input: &[u8]| {
-    drive(Switch::new(config(), tables(), Ticks(0)).expect("legal"), input);
+    drive::<nat::App>(Switch::new(config(), tables(), Ticks(0)).expect("legal"), input);
     let pool = nat::Pool { addresses: vec![Ipv4Addr::new(64, 0, 0, 1)], first_port: 1, last_port: 64 };
-    drive(Switch::without_replication(config(), tables(), pool, Ticks(0)).expect("legal"), input);
+    drive::<nat::App>(Switch::without_replication(config(), tables(), pool, Ticks(0)).expect("legal"), input);
+    let none = cache::Tables::default;
+    drive::<cache::App>(Switch::new(config(), none(), Ticks(0)).expect("legal"), input);
+    drive::<cache::App>(Switch::without_replication(config(), none(), (), Ticks(0)).expect("legal"), input);
 });

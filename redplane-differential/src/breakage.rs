@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 
-/// Name, the text that is replaced once, and by what.
+/// Name, the text that is replaced once, and by what. `own_*` are mistakes in the cache, the others in any app, or in the NAT.
 pub const BREAKAGES: &[(&str, &str, &str)] = &[
     // A comparison the other way round.
     ("operator", "bool last_hop = hdr.ipv4.ttl <= 1;", "bool last_hop = hdr.ipv4.ttl < 1;"),
@@ -26,6 +26,12 @@ pub const BREAKAGES: &[(&str, &str, &str)] = &[
         "if (meta.slot.renew || meta.slot.shown) {
             // The packet leaves",
     ),
+    // A field of an own header that is not written.
+    ("own_field", "hdr.request.version = meta.value.version;", ""),
+    // A checksum that does not follow the second own header.
+    ("own_sum", "sums.own_request + sums.own_content", "sums.own_request"),
+    // An own header that is looked for behind another value.
+    ("own_edge", "1:       parse_content;", "2:       parse_content;"),
 ];
 
 /// The P4 with one mistake.

@@ -111,6 +111,14 @@ pub const CASES: &[(Case, Run)] = &[
         run::<samples::gate::App>,
     ),
     (
+        Case { name: "cache", source: "redplane-codegen/tests/fixtures/cache/input.rs", tables: "{}" },
+        run::<samples::cache::App>,
+    ),
+    (
+        Case { name: "labels", source: "redplane-differential/src/samples/labels_app.rs", tables: "{}" },
+        run::<samples::labels::App>,
+    ),
+    (
         Case { name: "arithmetic", source: "apps/tests/agreement/arithmetic_app.rs", tables: "{}" },
         run::<samples::arithmetic::App>,
     ),

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use redplane_codegen::interpret::branches;
 use redplane_codegen::ir::{App, BinaryOp, Enum, Expr, ExprKind, Stmt, StmtKind, Type};
-use redplane_codegen::packet::{HEADERS, header};
+use redplane_codegen::packet::{HEADERS, Header, header};
 use redplane_sdk::checksum::checksum;
 use redplane_sdk::net::Random;
 
 use crate::compare::travels;
-use crate::reach::{choices, follows};
+use crate::graph::choices;
+use crate::reach::comes_next;
 use crate::values;
 
 /// Ports of TCP and UDP that flows use, few enough to meet again.
@@ -17,6 +18,12 @@ const PORTS: [u16; 5] = [1111, 2222, 40_000, 53, 443];
 
 /// Locals that are followed one after the other to where a value comes from.
 const LOCALS_MAX: usize = 4;
+
+/// How often a frame with own headers ends within them.
+const CUT_PROBABILITY: f64 = 0.05;
+
+/// How often what an app has behind UDP or an own header follows, where it may.
+const OWN_PROBABILITY: f64 = 0.7;
 
 /// Longest payload of a usual packet, in bytes.
 const PAYLOAD_MAX: u64 = 80;
@@ -34,6 +41,8 @@ pub struct Pool {
     by_width: BTreeMap<u16, Vec<u128>>,
     /// Values of each enum.
     enums: Vec<Vec<u128>>,
+    /// The packet's headers: the standard ones, then the app's.
+    headers: &'static [Header],
     /// An IPv4 packet of this many bytes is the largest that the store takes in a message.
     pub brink: usize,
 }
@@ -44,7 +53,8 @@ impl Pool {
         let values = |all: &Enum| all.variants.iter().map(|variant| variant.value.into()).collect();
         let enums = app.enums.iter().map(values).collect();
         let (constants, by_width) = (BTreeMap::new(), BTreeMap::new());
-        let mut pool = Pool { likely, addresses, constants, by_width, enums, brink };
+        let headers = app.headers;
+        let mut pool = Pool { likely, addresses, constants, by_width, enums, headers, brink };
         // What a local was set from: a comparison with it is one with the field.
         let mut sources: BTreeMap<usize, Vec<Expr>> = BTreeMap::new();
         let handler = &app.handler;
@@ -115,12 +125,15 @@ impl Pool {
 
     /// A value for a field of a header, if nothing else decides it.
     fn field(&self, index: usize, field: usize, random: &mut Random) -> u128 {
-        let (name, ty) = HEADERS[index].fields[field];
+        let (name, ty) = self.headers[index].fields[field];
         let mask = u128::MAX >> (128 - ty.bits());
         if let Some(constants) = self.constants.get(&(index, field))
             && random.chance(0.5)
         {
             return pick(random, constants) & mask;
+        }
+        if index >= HEADERS.len() {
+            return self.value(ty, random);
         }
         match name {
             "ttl" | "hop_limit" if random.chance(0.85) => 64,
@@ -152,22 +165,29 @@ impl Pool {
         let mut shape: Vec<Option<BTreeMap<usize, u128>>> = Vec::new();
         let mut starts = Vec::new();
         let mut frame = Vec::new();
-        for (index, header) in HEADERS.iter().enumerate() {
-            if !header.always && !follows(index, &shape) {
+        for (index, header) in self.headers.iter().enumerate() {
+            if !header.always && !comes_next(self.headers, index, &shape) {
                 shape.push(None);
                 starts.push(None);
                 continue;
             }
             let fields = self.fields(index, random);
             starts.push(Some(frame.len()));
-            frame.extend(values::pack(index, &fields));
+            frame.extend(values::pack(header, &fields));
             shape.push(Some(fields.into_iter().enumerate().collect()));
         }
+        let headers_end = frame.len();
         let payload = match random.below(60) {
             0 => self.brink.saturating_sub(frame.len()) as u64 + random.below(40),
             _ => random.below(PAYLOAD_MAX),
         };
         frame.extend((0..payload).map(|_| random.next_u64() as u8));
+        let own = starts[HEADERS.len()..].iter().flatten().next();
+        if let Some(own) = own
+            && random.chance(CUT_PROBABILITY)
+        {
+            frame.truncate(own + random.below((headers_end - own) as u64) as usize);
+        }
         self.mend(&mut frame, &starts, random);
         if random.chance(0.03) {
             frame.truncate(14 + random.below(frame.len() as u64 - 13) as usize);
@@ -180,10 +200,11 @@ impl Pool {
 
     /// The fields of one header: what decides what follows is one of the ways that the graph has, or near one.
     fn fields(&self, index: usize, random: &mut Random) -> Vec<u128> {
-        let count = HEADERS[index].fields.len();
+        let count = self.headers[index].fields.len();
         let mut fields: Vec<u128> = (0..count).map(|field| self.field(index, field, random)).collect();
-        let ways: Vec<_> = choices(index).into_iter().filter(|way| !way.is_empty()).collect();
-        if ways.is_empty() {
+        let ways: Vec<_> = choices(self.headers, index).into_iter().filter(|way| !way.is_empty()).collect();
+        let own = self.headers[index].name == "ports" || index >= HEADERS.len();
+        if ways.is_empty() || own && !random.chance(OWN_PROBABILITY) {
             return fields;
         }
         // IPv4 is what all apps are about.
@@ -203,7 +224,7 @@ impl Pool {
         if random.chance(0.06) {
             let changed: Vec<_> = way.keys().copied().collect();
             let field = pick(random, &changed);
-            let mask = u128::MAX >> (128 - HEADERS[index].fields[field].1.bits());
+            let mask = u128::MAX >> (128 - self.headers[index].fields[field].1.bits());
             fields[field] = match random.below(3) {
                 0 => fields[field].wrapping_add(1) & mask,
                 _ => noise(random) & mask,
@@ -320,5 +341,93 @@ fn collect_fields(
             collect_fields(right, sources, fields, depth);
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use redplane_sdk::App;
+    use redplane_sdk::packet::{Packet, ParseError};
+
+    use super::*;
+    use crate::cases::CASES;
+    use crate::samples::{cache, labels};
+    use crate::setting::Setting;
+
+    const FRAMES: usize = 5_000;
+
+    /// What frames of an app are like, as far as own headers go.
+    fn kinds<A: App>(name: &str) -> BTreeSet<String> {
+        let (case, _) = CASES.iter().find(|(case, _)| case.name == name).expect("it is a case");
+        let setting = Setting::<A>::new(case).expect("its tables can be read");
+        let headers = setting.app.headers;
+        let (mut random, mut kinds) = (Random::new(1), BTreeSet::new());
+        for _ in 0..FRAMES {
+            let frame = setting.pool.frame(&mut random);
+            match Packet::parse_with(&frame, A::own_headers) {
+                Err(ParseError::Truncated { header: "own", offset, found }) => {
+                    kinds.insert(format!("cut after {}", found - offset));
+                }
+                Err(_) => {}
+                Ok(packet) => {
+                    let there = values::headers(headers, &packet);
+                    let own = headers.iter().zip(&there).skip(HEADERS.len()).filter(|(_, it)| it.is_some());
+                    let own: Vec<&str> = own.map(|(header, _)| header.name).collect();
+                    let tag = if packet.vlan.is_some() { "tagged " } else { "" };
+                    let Some(udp) = packet.udp.filter(|_| packet.ipv4.is_some()) else {
+                        kinds.insert(format!("{tag}{}", own.join(" ")));
+                        continue;
+                    };
+                    let (ip, ports) = (packet.header_len() - 28, packet.header_len() - 8);
+                    let mut right = frame.clone();
+                    let pseudo = pseudo_sum(&right, ip, right.len() - ip - 20);
+                    set_checksum(&mut right, ports, ports + 6, pseudo, true);
+                    let sum = if udp.checksum == 0 {
+                        "no"
+                    } else if right == frame {
+                        "right"
+                    } else {
+                        "wrong"
+                    };
+                    kinds.insert(format!("{tag}{} with {sum} checksum", own.join(" ")));
+                }
+            }
+        }
+        kinds
+    }
+
+    #[track_caller]
+    fn expect(kinds: &BTreeSet<String>, wanted: &[&str]) {
+        for wanted in wanted {
+            assert!(kinds.contains(*wanted), "no `{wanted}`: {kinds:?}");
+        }
+    }
+
+    #[test]
+    fn own_headers_come_in_every_way() {
+        let kinds = kinds::<cache::App>("cache");
+        for own in ["request", "request content"] {
+            for sum in ["no", "right", "wrong"] {
+                expect(&kinds, &[&format!("{own} with {sum} checksum")]);
+            }
+            expect(&kinds, &[&format!("tagged {own} with right checksum")]);
+        }
+        expect(&kinds, &["", " with right checksum", "request", "request content"]);
+        for len in 0..12 {
+            // From eight on within the content, of which the request speaks.
+            expect(&kinds, &[&format!("cut after {len}")]);
+        }
+    }
+
+    #[test]
+    fn every_place_is_taken() {
+        let kinds = kinds::<labels::App>("labels");
+        let stamped = "ipv4_rest after_udp with right checksum";
+        let trailed = "ipv4_rest after_udp trail with right checksum";
+        let behind_ipv4 = ["table", "table inner", "tagged table", "tagged rp_key"];
+        expect(&kinds, &["shim", "shim second", "ipv4_rest with right checksum", stamped, trailed]);
+        expect(&kinds, &behind_ipv4);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use redplane_codegen::interpret::{Lookup, Machine, Outcome, branches};
 use redplane_codegen::ir::{self, Match, Mode, Stmt};
+use redplane_codegen::packet::HEADERS;
 use redplane_sdk::packet::Packet;
 use redplane_sdk::protocol::create::{Creation, Refusal};
 use redplane_sdk::protocol::{Fixed, fixed};
@@ -84,7 +85,7 @@ pub fn reached_slot<A: App>(packet: &Packet, port: u16) -> Option<u32> {
     PROGRAM.with(|program| {
         let program = program.borrow();
         let program = program.as_ref()?;
-        let mut machine = Machine::new(program.app, values::headers(packet), port);
+        let mut machine = Machine::new(program.app, values::headers(program.app.headers, packet), port);
         match machine.before(&|table, key| program.tables[table].lookup(key)) {
             Outcome::Reached { key, .. } => {
                 let key = A::Key::decode(&values::wire(&program.app.key, &key));
@@ -122,7 +123,8 @@ impl<A: App> App for Interpreted<A> {
             let program = program.as_mut().expect("a program is installed before a switch runs it");
             let tables = &program.tables;
             let lookup = |table: usize, key: &[u128]| tables[table].lookup(key);
-            let mut machine = Machine::new(program.app, values::headers(packet), ingress_port);
+            let headers = program.app.headers;
+            let mut machine = Machine::new(program.app, values::headers(headers, packet), ingress_port);
             let handled = run::<A>(&mut machine, program.app, state, &lookup, &mut program.slots);
             for branch in &machine.branches {
                 let index = program.branches.iter().position(|stmt| std::ptr::eq(*stmt, branch.stmt));
@@ -130,8 +132,19 @@ impl<A: App> App for Interpreted<A> {
                     program.hits[index][usize::from(branch.taken)] = true;
                 }
             }
-            values::set_headers(packet, &machine.headers);
+            values::set_headers(headers, packet, &machine.headers);
             handled
+        })
+    }
+
+    fn own_headers(packet: &Packet, bytes: &[u8]) -> Option<usize> {
+        PROGRAM.with(|program| {
+            let program = program.borrow();
+            let headers =
+                program.as_ref().expect("a program is installed before a switch runs it").app.headers;
+            let found = values::own(headers, packet, bytes)?;
+            let own = headers.iter().zip(&found).skip(HEADERS.len()).filter(|(_, fields)| fields.is_some());
+            Some(own.map(|(header, _)| values::len(header)).sum())
         })
     }
 

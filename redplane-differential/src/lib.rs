@@ -12,6 +12,7 @@ pub mod cases;
 pub mod compare;
 pub mod emulator;
 pub mod generate;
+pub mod graph;
 pub mod interpreted;
 pub mod reach;
 pub mod round;

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 
 use redplane_codegen::interpret::branches;
 use redplane_codegen::ir::{App, BinaryOp, Expr, ExprKind, HeaderField, Place, Stmt, StmtKind};
-use redplane_codegen::packet::HEADERS;
+use redplane_codegen::packet::Header;
+
+use crate::graph::{Fields, choices, follows};
 
 /// Paths that are followed at most; a handler with more has all its branches called reachable.
 const PATHS_MAX: usize = 200_000;
@@ -18,7 +20,7 @@ pub fn reachable(app: &App) -> Vec<[bool; 2]> {
     let branches = branches(app);
     let mut search = Search { app, branches, found: Vec::new(), paths: 0 };
     search.found = vec![[false; 2]; search.branches.len()];
-    for shape in shapes() {
+    for shape in shapes(app.headers) {
         let known = Known { shape, locals: vec![None; app.handler.locals.len()], assumed: BTreeMap::new() };
         search.block(&[&app.handler.before], known);
     }
@@ -29,19 +31,19 @@ pub fn reachable(app: &App) -> Vec<[bool; 2]> {
 }
 
 /// A packet's shape: for each header the fields that are known of it, or `None` if it is not there.
-pub type Shape = Vec<Option<BTreeMap<usize, u128>>>;
+pub type Shape = Vec<Option<Fields>>;
 
-/// Every shape that the parse graph has.
-pub fn shapes() -> Vec<Shape> {
+/// Every shape that the parse graph of these headers has.
+pub fn shapes(headers: &[Header]) -> Vec<Shape> {
     let mut shapes = vec![Shape::new()];
-    for (index, header) in HEADERS.iter().enumerate() {
+    for (index, header) in headers.iter().enumerate() {
         let mut next = Vec::new();
         for shape in shapes {
-            if !header.always && !follows(index, &shape) {
+            if !header.always && !comes_next(headers, index, &shape) {
                 next.push([shape, vec![None]].concat());
                 continue;
             }
-            for choice in choices(index) {
+            for choice in choices(headers, index) {
                 next.push([shape.clone(), vec![Some(choice)]].concat());
             }
         }
@@ -51,45 +53,9 @@ pub fn shapes() -> Vec<Shape> {
 }
 
 /// Whether a header comes next after what is there.
-pub fn follows(header: usize, before: &[Option<BTreeMap<usize, u128>>]) -> bool {
-    HEADERS[header].after.iter().any(|after| {
-        let Some(parent) = redplane_codegen::packet::header(after.header) else { return false };
-        let Some(Some(values)) = before.get(parent) else { return false };
-        after.when.iter().all(|(name, legal)| {
-            let field = HEADERS[parent].fields.iter().position(|(field, _)| field == name);
-            field
-                .and_then(|field| values.get(&field))
-                .is_some_and(|value| legal.iter().any(|legal| u128::from(*legal) == *value))
-        })
-    })
-}
-
-/// What the fields that decide can be: for each thing that may follow each way to it, and nothing known.
-pub fn choices(header: usize) -> Vec<BTreeMap<usize, u128>> {
-    let mut choices = vec![BTreeMap::new()];
-    for after in
-        HEADERS.iter().flat_map(|next| next.after).filter(|after| after.header == HEADERS[header].name)
-    {
-        let mut these = vec![BTreeMap::new()];
-        for (name, legal) in after.when {
-            let Some(field) = HEADERS[header].fields.iter().position(|(field, _)| field == name) else {
-                continue;
-            };
-            let with = |choice: &BTreeMap<usize, u128>| {
-                let choice = choice.clone();
-                legal.iter().map(move |legal| {
-                    let mut choice = choice.clone();
-                    choice.insert(field, u128::from(*legal));
-                    choice
-                })
-            };
-            these = these.iter().flat_map(with).collect();
-        }
-        choices.extend(these.into_iter().filter(|choice| !choice.is_empty()));
-    }
-    choices.sort();
-    choices.dedup();
-    choices
+pub fn comes_next(headers: &[Header], header: usize, before: &[Option<Fields>]) -> bool {
+    let at = |header: usize| before.get(header).and_then(Option::as_ref);
+    follows(headers, header, |header| at(header).is_some(), |header, field| at(header)?.get(&field).copied())
 }
 
 /// What is known on a path.

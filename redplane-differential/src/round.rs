@@ -244,7 +244,7 @@ fn colliding<A: App>(pool: &Pool, random: &mut Random) -> Vec<Vec<u8>> {
         if let Some(port) = frame.get_mut(at..at + 2) {
             port.copy_from_slice(&(random.next_u64() as u16).to_be_bytes());
         }
-        let Ok(packet) = Packet::parse(&frame) else { continue };
+        let Ok(packet) = Packet::parse_with(&frame, Interpreted::<A>::own_headers) else { continue };
         let Some(slot) = interpreted::reached_slot::<A>(&packet, 1) else { continue };
         if let Some(other) = seen.insert(slot, frame.clone())
             && colliding.len() < 2 * COLLISIONS_MAX

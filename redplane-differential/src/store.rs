@@ -21,6 +21,9 @@ pub const ENVELOPE: usize = 14 + 20 + 8;
 pub const SENT_AT: std::ops::Range<usize> = 24..28;
 const PORT: std::ops::Range<usize> = 28..30;
 
+/// Bytes of a message that say for whom it is: app, fingerprint, switch, incarnation.
+const STRANGE_AT: [usize; 8] = [4, 5, 6, 7, 8, 9, 10, 11];
+
 /// Ports that an answer may name: those with cables, some without, and "process anew". v1model's ports end at 510.
 const ANSWER_PORTS: [u16; 7] = [1, 2, 3, 0, 100, 510, PORT_RECIRCULATE];
 
@@ -117,16 +120,19 @@ impl Store {
             self.requests.get(index as usize)?.clone()
         };
         let (mut header, value) = self.answer(&request, pool, random);
-        let distorted = random.chance(0.15);
-        if distorted {
+        if random.chance(0.15) {
             self.distort(&mut header, random);
         }
         let mut message =
             Message { header, key: &request.key, value: &value, frame: &request.frame }.to_vec();
         if random.chance(0.04) {
-            corrupt(&mut message, distorted, random);
+            corrupt(&mut message, random);
         }
-        let frame = self.wrap(&message, random.chance(0.02), random);
+        let cut = random.chance(0.03);
+        if cut {
+            self.cut(&mut message, random);
+        }
+        let frame = self.wrap(&message, random.chance(if cut { 0.2 } else { 0.02 }), random);
         self.keep(frame.clone());
         Some(frame)
     }
@@ -260,6 +266,16 @@ impl Store {
         }
     }
 
+    /// Cuts a message off, most often within header, key and value; some are for another app.
+    fn cut(&self, message: &mut Vec<u8>, random: &mut Random) {
+        let record = usize::from(self.schema.key_len + self.schema.value_len);
+        let within = if random.chance(0.8) { HEADER_LEN + record } else { message.len() };
+        if random.chance(0.4) {
+            message[pick(random, &STRANGE_AT)] ^= 1;
+        }
+        message.truncate(random.below(within as u64) as usize);
+    }
+
     fn keep(&mut self, frame: Vec<u8>) {
         self.sent.push_back(frame);
         if self.sent.len() > KEPT_MAX {
@@ -267,32 +283,28 @@ impl Store {
         }
     }
 
-    /// The frame of a message. `wrong`: its lengths do not agree.
+    /// The frame of a message. `wrong`: its lengths do not agree, or its IPv4 header's checksum is none.
     fn wrap(&self, message: &[u8], wrong: bool, random: &mut Random) -> Vec<u8> {
         let mut frame = self.envelope.clone();
         frame.extend_from_slice(message);
-        let (mut total, mut udp) = (frame.len() - 14, message.len() + 8);
+        let (mut total, mut udp, mut right) = (frame.len() - 14, message.len() + 8, true);
         if wrong {
-            match random.below(3) {
+            match random.below(5) {
                 0 => total -= 1,
-                1 => udp = random.below(60) as usize,
+                1 => total += 1,
+                2 => udp = random.below(60) as usize,
+                3 => right = false,
                 _ => frame.push(0),
             }
         }
         frame[38..40].copy_from_slice(&(udp as u16).to_be_bytes());
-        finish_ipv4(&mut frame, 14, total, true);
+        finish_ipv4(&mut frame, 14, total, right);
         frame
     }
 }
 
-/// Changes one byte of a message's header, or cuts it off: but not one that may be for another app, which the software switch
-/// tells from one that is cut off, and the P4 does not. Not its time, which has edges; and its port stays one that v1model
-/// has.
-fn corrupt(message: &mut Vec<u8>, distorted: bool, random: &mut Random) {
-    if !distorted && random.chance(0.2) {
-        message.truncate(random.below(message.len() as u64) as usize);
-        return;
-    }
+/// Changes one byte of a message's header. Not its time, which has edges; and its port stays one that v1model has.
+fn corrupt(message: &mut [u8], random: &mut Random) {
     let at = random.below(HEADER_LEN as u64 + 8) as usize;
     if SENT_AT.contains(&at) || PORT.contains(&at) || at >= message.len() {
         return;

@@ -1,12 +1,14 @@
 //! Headers and records as the interpreter has them, one number a field, and back.
 
 use redplane_codegen::ir::Record;
-use redplane_codegen::packet::HEADERS;
+use redplane_codegen::packet::{HEADERS, Header};
 use redplane_sdk::packet::{Ethernet, Icmp, Ipv4, Ipv6, Packet, Ports, Tcp, Udp, Vlan};
 use redplane_sdk::protocol::Fixed;
 use redplane_sdk::protocol::fixed::VALUE_LEN_MAX;
 
-/// Each header of [`HEADERS`]: its fields, or `None` if the packet does not have it.
+use crate::graph::follows;
+
+/// Each header of the app, the standard ones first: its fields, or `None` if the packet does not have it.
 pub type Headers = Vec<Option<Vec<u128>>>;
 
 /// The bits of `bytes` from `at`, as one number.
@@ -22,21 +24,26 @@ pub fn set_bits(bytes: &mut [u8], at: usize, width: usize, value: u128) {
     }
 }
 
+/// The bytes of a header.
+pub fn len(header: &Header) -> usize {
+    header.fields.iter().map(|(_, ty)| usize::from(ty.bits())).sum::<usize>() / 8
+}
+
 /// The fields of a header from its bytes.
-pub fn unpack(header: usize, bytes: &[u8]) -> Vec<u128> {
+pub fn unpack(header: &Header, bytes: &[u8]) -> Vec<u128> {
     let mut at = 0;
     let take = |(_, ty): &(&str, redplane_codegen::ir::Type)| {
         let width = usize::from(ty.bits());
         at += width;
         bits(bytes, at - width, width)
     };
-    HEADERS[header].fields.iter().map(take).collect()
+    header.fields.iter().map(take).collect()
 }
 
 /// The bytes of a header from its fields.
-pub fn pack(header: usize, values: &[u128]) -> Vec<u8> {
-    let widths = HEADERS[header].fields.iter().map(|(_, ty)| usize::from(ty.bits()));
-    let mut bytes = vec![0; widths.clone().sum::<usize>() / 8];
+pub fn pack(header: &Header, values: &[u128]) -> Vec<u8> {
+    let widths = header.fields.iter().map(|(_, ty)| usize::from(ty.bits()));
+    let mut bytes = vec![0; len(header)];
     let mut at = 0;
     for (width, value) in widths.zip(values) {
         set_bits(&mut bytes, at, width, *value);
@@ -46,7 +53,31 @@ pub fn pack(header: usize, values: &[u128]) -> Vec<u8> {
 }
 
 /// A packet's headers.
-pub fn headers(packet: &Packet) -> Headers {
+pub fn headers(headers: &[Header], packet: &Packet) -> Headers {
+    own(headers, packet, packet.own()).unwrap_or_else(|| standard(packet))
+}
+
+/// The standard headers of a packet, and those of the app among the bytes that follow them; `None` if they end within one.
+pub fn own(headers: &[Header], packet: &Packet, bytes: &[u8]) -> Option<Headers> {
+    let mut found = standard(packet);
+    let mut rest = bytes;
+    for (index, header) in headers.iter().enumerate().skip(HEADERS.len()) {
+        let at = |header: usize| found[header].as_ref();
+        let is_there =
+            follows(headers, index, |header| at(header).is_some(), |header, field| Some(at(header)?[field]));
+        let fields = if is_there {
+            let (these, after) = rest.split_at_checked(len(header))?;
+            rest = after;
+            Some(unpack(header, these))
+        } else {
+            None
+        };
+        found.push(fields);
+    }
+    Some(found)
+}
+
+fn standard(packet: &Packet) -> Headers {
     let p = packet;
     let emitted = [
         Some(p.ethernet.emit().to_vec()),
@@ -62,27 +93,33 @@ pub fn headers(packet: &Packet) -> Headers {
         p.inner_udp.map(|header| header.emit().to_vec()),
         p.inner_icmp.map(|header| header.emit().to_vec()),
     ];
-    emitted.into_iter().enumerate().map(|(header, bytes)| Some(unpack(header, &bytes?))).collect()
+    emitted.into_iter().zip(HEADERS).map(|(bytes, header)| Some(unpack(header, &bytes?))).collect()
 }
 
 /// Gives a packet the headers' values. What it does not have it does not get.
-pub fn set_headers(packet: &mut Packet, headers: &Headers) {
+pub fn set_headers(headers: &[Header], packet: &mut Packet, values: &Headers) {
     macro_rules! set {
         ($($index:literal $field:ident $ty:ident)*) => {$(
-            if let (Some(header), Some(values)) = (&mut packet.$field, &headers[$index])
-                && let Ok(bytes) = pack($index, values).as_slice().try_into()
+            if let (Some(header), Some(values)) = (&mut packet.$field, &values[$index])
+                && let Ok(bytes) = pack(&HEADERS[$index], values).as_slice().try_into()
             {
                 *header = $ty::parse(bytes);
             }
         )*};
     }
-    if let Some(values) = &headers[0]
-        && let Ok(bytes) = pack(0, values).as_slice().try_into()
+    if let Some(values) = &values[0]
+        && let Ok(bytes) = pack(&HEADERS[0], values).as_slice().try_into()
     {
         packet.ethernet = Ethernet::parse(bytes);
     }
     set!(1 vlan Vlan 2 ipv4 Ipv4 3 ipv6 Ipv6 4 ports Ports 5 tcp Tcp 6 udp Udp 7 icmp Icmp);
     set!(8 inner_ipv4 Ipv4 9 inner_ports Ports 10 inner_udp Udp 11 inner_icmp Icmp);
+    let own = headers.iter().zip(values).skip(HEADERS.len());
+    let bytes: Vec<u8> =
+        own.filter_map(|(header, values)| Some(pack(header, values.as_ref()?))).flatten().collect();
+    for (byte, value) in packet.own_mut().iter_mut().zip(bytes) {
+        *byte = value;
+    }
 }
 
 /// A record's fields, out of its wire form.
@@ -116,7 +153,7 @@ mod tests {
     #[test]
     fn there_and_back() {
         let bytes: Vec<u8> = (1..=20).collect();
-        assert_eq!(pack(2, &unpack(2, &bytes)), bytes);
+        assert_eq!(pack(&HEADERS[2], &unpack(&HEADERS[2], &bytes)), bytes);
         let mut set = [0xff; 3];
         set_bits(&mut set, 3, 13, 0x0123);
         assert_eq!((bits(&set, 3, 13), set), (0x0123, [0xe1, 0x23, 0xff]));

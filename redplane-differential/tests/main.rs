@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use redplane_codegen::build;
 use redplane_codegen::interpret::branches;
+use redplane_codegen::packet::HEADERS;
 use redplane_differential::breakage::{BREAKAGES, broken};
 use redplane_differential::reach::{reachable, shapes};
 use redplane_differential::{cable, values};
@@ -50,23 +51,29 @@ fn mistakes_in_the_p4_are_found() {
     if skipped() {
         return;
     }
-    for mistake in ["operator", "checksum", "recall", "renew"] {
-        let output = differential(&["--app", "nat", "--packets", "4000", "--break", mistake]);
+    let in_nat = ["operator", "checksum", "recall", "renew"].map(|mistake| ("nat", mistake));
+    let in_cache = ["own_field", "own_sum", "own_edge"].map(|mistake| ("cache", mistake));
+    for (app, mistake) in in_nat.into_iter().chain(in_cache) {
+        let output = differential(&["--app", app, "--packets", "4000", "--break", mistake]);
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(!output.status.success() && said.contains("DIFFERENCE: seed"), "{mistake}: {said}");
-        assert!(said.contains("again: cargo xtask differential --app nat --seed"), "{mistake}: {said}");
+        let again = format!("again: cargo xtask differential --app {app} --seed");
+        assert!(said.contains(&again), "{mistake}: {said}");
     }
 }
 
 #[test]
 fn there_is_a_place_for_every_mistake() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
-    let p4 = std::fs::read_to_string(root.join("p4-out/nat/v1model/nat.p4")).expect("it is kept there");
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("it is kept there");
+    let nat = read("p4-out/nat/v1model/nat.p4");
+    let cache = read("redplane-codegen/tests/fixtures/cache/cache.p4");
     for (name, ..) in BREAKAGES {
-        let broken = broken(&p4, name).unwrap_or_else(|error| panic!("{error}"));
-        assert_ne!(broken, p4, "{name}");
+        let p4 = if name.starts_with("own_") { &cache } else { &nat };
+        let broken = broken(p4, name).unwrap_or_else(|error| panic!("{error}"));
+        assert_ne!(&broken, p4, "{name}");
     }
-    assert!(broken(&p4, "none").is_err());
+    assert!(broken(&nat, "none").is_err());
 }
 
 /// A handler with branches that no packet can go, and some that only one shape can.
@@ -132,15 +139,16 @@ fn what_no_packet_can_do_is_known() {
 
 #[test]
 fn a_packet_has_a_shape_of_the_graph() {
-    assert!(shapes().len() > 20, "{}", shapes().len());
+    let shapes = shapes(HEADERS);
+    assert!(shapes.len() > 20, "{}", shapes.len());
     let mut frame = vec![2; 12];
     frame.extend([0x86, 0xdd, 0x60]);
     frame.resize(14 + 40, 0);
     let packet = Packet::parse(&frame).expect("an IPv6 packet");
-    let headers = values::headers(&packet);
+    let headers = values::headers(HEADERS, &packet);
     let there: Vec<bool> = headers.iter().map(Option::is_some).collect();
-    assert!(shapes().iter().any(|shape| shape.iter().map(Option::is_some).collect::<Vec<_>>() == there));
+    assert!(shapes.iter().any(|shape| shape.iter().map(Option::is_some).collect::<Vec<_>>() == there));
     let mut again = packet.clone();
-    values::set_headers(&mut again, &headers);
+    values::set_headers(HEADERS, &mut again, &headers);
     assert_eq!(again, packet);
 }

@@ -520,6 +520,11 @@ mod tests {
         for len in 0..35 {
             assert!(matches!(Message::parse(&BYTES[..len], &SCHEMA), Err(DecodeError::Truncated { .. })));
         }
+        let mut other = BYTES;
+        other[5] = 3;
+        for len in HEADER_LEN..35 {
+            assert_eq!(Message::parse(&other[..len], &SCHEMA), Err(stranger), "its lengths are its own");
+        }
     }
 
     #[test]

@@ -674,10 +674,18 @@ parser FirewallParser(packet_in packet, out headers_t hdr, inout metadata_t meta
         transition parse_rp;
     }
 
-    // The carried frame stays payload.
+    // How long key and value are is known of this app's own only.
     state parse_rp {
         meta.is_message = true;
         packet.extract(hdr.rp);
+        transition select(hdr.rp.app, hdr.rp.fingerprint) {
+            (FIREWALL_APP, FIREWALL_FINGERPRINT): parse_rp_record;
+            default:                              accept;
+        }
+    }
+
+    // The carried frame stays payload.
+    state parse_rp_record {
         packet.extract(hdr.rp_key);
         packet.extract(hdr.rp_value);
         transition accept;
@@ -878,7 +886,7 @@ control Guard(inout headers_t hdr, inout metadata_t meta) {
 #line 82 "apps/src/firewall.rs"
         meta.key = { flow_src, flow_src_port, flow_dst, flow_dst_port, tuple_protocol };
         rp_reach(meta, firewall_point_t.FIND_3, false);
-#line 882 "firewall.p4"
+#line 890 "firewall.p4"
     }
 }
 
@@ -887,7 +895,7 @@ control GuardHeld1(inout headers_t hdr, inout metadata_t meta) {
     apply {
 #line 62 "apps/src/firewall.rs"
         rp_forward(meta);
-#line 891 "firewall.p4"
+#line 899 "firewall.p4"
     }
 }
 
@@ -896,7 +904,7 @@ control GuardAbsent1(inout headers_t hdr, inout metadata_t meta) {
     apply {
 #line 61 "apps/src/firewall.rs"
         rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 900 "firewall.p4"
+#line 908 "firewall.p4"
     }
 }
 
@@ -953,7 +961,7 @@ control GuardHeld2(inout headers_t hdr, inout metadata_t meta) {
             meta.value.phase = next;
         }
         rp_forward(meta);
-#line 957 "firewall.p4"
+#line 965 "firewall.p4"
     }
 }
 
@@ -987,6 +995,7 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
         if (hdr.vlan.isValid()) {
             ip_bytes = ip_bytes - RP_VLAN_BYTES;
         }
+        bool cut       = standard_metadata.parser_error != error.NoError;
         bool malformed = hdr.ipv4.isValid()
             && (hdr.ipv4.version != 4 || hdr.ipv4.ihl < 5
                 || hdr.ipv4.total_len < ((bit<16>)hdr.ipv4.ihl << 2) || hdr.ipv4.total_len > ip_bytes);
@@ -1007,15 +1016,14 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
 
         if (meta.config.shards == 0) {
             meta.reason = rp_drop_t.NOT_CONFIGURED;
-        } else if (standard_metadata.parser_error != error.NoError) {
+        } else if (cut && !meta.is_message) {
             meta.reason = rp_drop_t.PARSE_ERROR;
-            if (meta.is_message) {
-                meta.reason = rp_drop_t.PROTOCOL_MALFORMED;
-            }
         } else if (malformed) {
             meta.reason = rp_drop_t.IPV4_MALFORMED;
         } else if (standard_metadata.checksum_error == 1) {
             meta.reason = rp_drop_t.IPV4_CHECKSUM;
+        } else if (cut) {
+            meta.reason = rp_drop_t.PROTOCOL_MALFORMED;
         } else if (hdr.rp_sweep.isValid()) {
             meta.role = rp_role_t.SWEEP;
             meta.step = rp_step_t.SWEEP;
@@ -1055,7 +1063,7 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
             }
         }
 
-        if (meta.is_message) {
+        if (hdr.rp_key.isValid()) {
             meta.key.src = hdr.rp_key.src;
             meta.key.src_port = hdr.rp_key.src_port;
             meta.key.dst = hdr.rp_key.dst;

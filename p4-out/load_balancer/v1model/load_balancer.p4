@@ -664,10 +664,18 @@ parser LoadBalancerParser(packet_in packet, out headers_t hdr, inout metadata_t 
         transition parse_rp;
     }
 
-    // The carried frame stays payload.
+    // How long key and value are is known of this app's own only.
     state parse_rp {
         meta.is_message = true;
         packet.extract(hdr.rp);
+        transition select(hdr.rp.app, hdr.rp.fingerprint) {
+            (LOAD_BALANCER_APP, LOAD_BALANCER_FINGERPRINT): parse_rp_record;
+            default:                                        accept;
+        }
+    }
+
+    // The carried frame stays payload.
+    state parse_rp_record {
         packet.extract(hdr.rp_key);
         packet.extract(hdr.rp_value);
         transition accept;
@@ -827,7 +835,7 @@ control Balance(inout headers_t hdr, inout metadata_t meta) {
 #line 81 "apps/src/load_balancer.rs"
         meta.key = { connection_src, connection_src_port, connection_dst, connection_dst_port, connection_protocol };
         rp_reach(meta, load_balancer_point_t.FIND_2, false);
-#line 831 "load_balancer.p4"
+#line 839 "load_balancer.p4"
     }
 }
 
@@ -855,7 +863,7 @@ control BalanceHeld1(inout headers_t hdr, inout metadata_t meta) {
         }
 #line 88 "apps/src/load_balancer.rs"
         rp_forward(meta);
-#line 859 "load_balancer.p4"
+#line 867 "load_balancer.p4"
     }
 }
 
@@ -864,7 +872,7 @@ control BalanceAbsent2(inout headers_t hdr, inout metadata_t meta) {
     apply {
 #line 81 "apps/src/load_balancer.rs"
         rp_drop(meta, rp_drop_t.NO_CONNECTION);
-#line 868 "load_balancer.p4"
+#line 876 "load_balancer.p4"
     }
 }
 
@@ -898,6 +906,7 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
         if (hdr.vlan.isValid()) {
             ip_bytes = ip_bytes - RP_VLAN_BYTES;
         }
+        bool cut       = standard_metadata.parser_error != error.NoError;
         bool malformed = hdr.ipv4.isValid()
             && (hdr.ipv4.version != 4 || hdr.ipv4.ihl < 5
                 || hdr.ipv4.total_len < ((bit<16>)hdr.ipv4.ihl << 2) || hdr.ipv4.total_len > ip_bytes);
@@ -918,15 +927,14 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
 
         if (meta.config.shards == 0) {
             meta.reason = rp_drop_t.NOT_CONFIGURED;
-        } else if (standard_metadata.parser_error != error.NoError) {
+        } else if (cut && !meta.is_message) {
             meta.reason = rp_drop_t.PARSE_ERROR;
-            if (meta.is_message) {
-                meta.reason = rp_drop_t.PROTOCOL_MALFORMED;
-            }
         } else if (malformed) {
             meta.reason = rp_drop_t.IPV4_MALFORMED;
         } else if (standard_metadata.checksum_error == 1) {
             meta.reason = rp_drop_t.IPV4_CHECKSUM;
+        } else if (cut) {
+            meta.reason = rp_drop_t.PROTOCOL_MALFORMED;
         } else if (hdr.rp_sweep.isValid()) {
             meta.role = rp_role_t.SWEEP;
             meta.step = rp_step_t.SWEEP;
@@ -966,7 +974,7 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
             }
         }
 
-        if (meta.is_message) {
+        if (hdr.rp_key.isValid()) {
             meta.key.src = hdr.rp_key.src;
             meta.key.src_port = hdr.rp_key.src_port;
             meta.key.dst = hdr.rp_key.dst;

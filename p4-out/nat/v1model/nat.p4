@@ -664,10 +664,18 @@ parser NatParser(packet_in packet, out headers_t hdr, inout metadata_t meta,
         transition parse_rp;
     }
 
-    // The carried frame stays payload.
+    // How long key and value are is known of this app's own only.
     state parse_rp {
         meta.is_message = true;
         packet.extract(hdr.rp);
+        transition select(hdr.rp.app, hdr.rp.fingerprint) {
+            (NAT_APP, NAT_FINGERPRINT): parse_rp_record;
+            default:                    accept;
+        }
+    }
+
+    // The carried frame stays payload.
+    state parse_rp_record {
         packet.extract(hdr.rp_key);
         packet.extract(hdr.rp_value);
         transition accept;
@@ -817,7 +825,7 @@ control Translate(inout headers_t hdr, inout metadata_t meta) {
 #line 72 "apps/src/nat.rs"
         meta.key = { end_addr, end_port, tuple_protocol };
         rp_reach(meta, nat_point_t.FIND_2, false);
-#line 821 "nat.p4"
+#line 829 "nat.p4"
     }
 }
 
@@ -843,7 +851,7 @@ control TranslateHeld1(inout headers_t hdr, inout metadata_t meta) {
         }
 #line 83 "apps/src/nat.rs"
         if (meta.local.from_inside && meta.local.to_public) { rp_recirculate(meta); } else { rp_forward(meta); }
-#line 847 "nat.p4"
+#line 855 "nat.p4"
     }
 }
 
@@ -883,7 +891,7 @@ control TranslateHeld2(inout headers_t hdr, inout metadata_t meta) {
         }
 #line 83 "apps/src/nat.rs"
         if (meta.local.from_inside && meta.local.to_public) { rp_recirculate(meta); } else { rp_forward(meta); }
-#line 887 "nat.p4"
+#line 895 "nat.p4"
     }
 }
 
@@ -892,7 +900,7 @@ control TranslateAbsent2(inout headers_t hdr, inout metadata_t meta) {
     apply {
 #line 72 "apps/src/nat.rs"
         rp_drop(meta, rp_drop_t.UNSOLICITED);
-#line 896 "nat.p4"
+#line 904 "nat.p4"
     }
 }
 
@@ -926,6 +934,7 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
         if (hdr.vlan.isValid()) {
             ip_bytes = ip_bytes - RP_VLAN_BYTES;
         }
+        bool cut       = standard_metadata.parser_error != error.NoError;
         bool malformed = hdr.ipv4.isValid()
             && (hdr.ipv4.version != 4 || hdr.ipv4.ihl < 5
                 || hdr.ipv4.total_len < ((bit<16>)hdr.ipv4.ihl << 2) || hdr.ipv4.total_len > ip_bytes);
@@ -946,15 +955,14 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
 
         if (meta.config.shards == 0) {
             meta.reason = rp_drop_t.NOT_CONFIGURED;
-        } else if (standard_metadata.parser_error != error.NoError) {
+        } else if (cut && !meta.is_message) {
             meta.reason = rp_drop_t.PARSE_ERROR;
-            if (meta.is_message) {
-                meta.reason = rp_drop_t.PROTOCOL_MALFORMED;
-            }
         } else if (malformed) {
             meta.reason = rp_drop_t.IPV4_MALFORMED;
         } else if (standard_metadata.checksum_error == 1) {
             meta.reason = rp_drop_t.IPV4_CHECKSUM;
+        } else if (cut) {
+            meta.reason = rp_drop_t.PROTOCOL_MALFORMED;
         } else if (hdr.rp_sweep.isValid()) {
             meta.role = rp_role_t.SWEEP;
             meta.step = rp_step_t.SWEEP;
@@ -994,7 +1002,7 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
             }
         }
 
-        if (meta.is_message) {
+        if (hdr.rp_key.isValid()) {
             meta.key.addr = hdr.rp_key.addr;
             meta.key.port = hdr.rp_key.port;
             meta.key.protocol = hdr.rp_key.protocol;

@@ -107,7 +107,10 @@ impl Checker<'_> {
                 codes::UNUSED_VERDICT,
                 span,
                 "this verdict is not returned, so it would not be carried out",
-                format!("write `return cx.{name}(..)`"),
+                match name {
+                    "to" | "via" | "drop" => format!("write `return cx.{name}(..)`"),
+                    _ => format!("write `return cx.{name}()`"),
+                },
             );
             return Val::Unknown;
         }

@@ -27,6 +27,7 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
         if (hdr.vlan.isValid()) {
             ip_bytes = ip_bytes - RP_VLAN_BYTES;
         }
+        bool cut       = standard_metadata.parser_error != error.NoError;
         bool malformed = hdr.ipv4.isValid()
             && (hdr.ipv4.version != 4 || hdr.ipv4.ihl < 5
                 || hdr.ipv4.total_len < ((bit<16>)hdr.ipv4.ihl << 2) || hdr.ipv4.total_len > ip_bytes);
@@ -47,15 +48,14 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
 
         if (meta.config.shards == 0) {
             meta.reason = rp_drop_t.NOT_CONFIGURED;
-        } else if (standard_metadata.parser_error != error.NoError) {
+        } else if (cut && !meta.is_message) {
             meta.reason = rp_drop_t.PARSE_ERROR;
-            if (meta.is_message) {
-                meta.reason = rp_drop_t.PROTOCOL_MALFORMED;
-            }
         } else if (malformed) {
             meta.reason = rp_drop_t.IPV4_MALFORMED;
         } else if (standard_metadata.checksum_error == 1) {
             meta.reason = rp_drop_t.IPV4_CHECKSUM;
+        } else if (cut) {
+            meta.reason = rp_drop_t.PROTOCOL_MALFORMED;
         } else if (hdr.rp_sweep.isValid()) {
             meta.role = rp_role_t.SWEEP;
             meta.step = rp_step_t.SWEEP;
@@ -95,7 +95,7 @@ control RpIntake(in headers_t hdr, inout metadata_t meta, in standard_metadata_t
             }
         }
 
-        if (meta.is_message) {
+        if (hdr.rp_key.isValid()) {
 {%- for field in app.key.fields %}
             meta.key.{{ field.name }} = hdr.rp_key.{{ field.name }};
 {%- endfor %}

@@ -86,10 +86,19 @@ parser {{ app.camel }}Parser(packet_in packet, out headers_t hdr, inout metadata
         transition parse_rp;
     }
 
-    // The carried frame stays payload.
+    // How long key and value are is known of this app's own only.
     state parse_rp {
         meta.is_message = true;
         packet.extract(hdr.rp);
+        transition select(hdr.rp.app, hdr.rp.fingerprint) {
+{%- for case in app.messages %}
+            {{ case }}
+{%- endfor %}
+        }
+    }
+
+    // The carried frame stays payload.
+    state parse_rp_record {
         packet.extract(hdr.rp_key);
         packet.extract(hdr.rp_value);
         transition accept;

@@ -22,7 +22,7 @@ pub(super) struct Group {
 
 /// Statements for packets that have a header.
 pub(super) struct Block {
-    pub(super) header: &'static str,
+    pub(super) header: String,
     pub(super) lines: Vec<String>,
 }
 
@@ -256,7 +256,12 @@ fn own_groups(headers: &[Header], written: &BTreeSet<HeaderField>) -> Vec<Group>
         let words: BTreeSet<usize> = changed.flat_map(|field| word_numbers(headers, *field)).collect();
         let words: Vec<String> = words.into_iter().map(|number| word(headers, id, number)).collect();
         if !words.is_empty() {
-            groups.push(Group { name: header.name.to_owned(), header: header.name, words, in_udp: true });
+            groups.push(Group {
+                name: format!("own_{}", header.name),
+                header: header.name,
+                words,
+                in_udp: true,
+            });
         }
     }
     groups
@@ -318,7 +323,7 @@ fn change(sum: &Checksum, groups: &[Group]) -> Option<String> {
 fn adjust(sum: &Checksum, change: &str) -> Block {
     let instance = if is_udp(sum.header) { "adjust_udp" } else { "adjust" };
     let line = format!("{instance}.apply(hdr.{}.checksum, {change});", sum.header);
-    Block { header: sum.header, lines: vec![line] }
+    Block { header: sum.header.to_owned(), lines: vec![line] }
 }
 
 /// The statements that take words out of the sums, or put them back in, by header.
@@ -333,9 +338,10 @@ fn blocks(groups: &[Group], after: bool) -> Vec<Block> {
         }
         let indent = 12 + "sums.".len() + group.name.len() + 1;
         let line = format!("sums.{} = {};", group.name, wrapped(&words, indent + 2, indent));
-        match blocks.last_mut().filter(|block| block.header == group.header) {
+        let header = super::names::safe(group.header);
+        match blocks.last_mut().filter(|block| block.header == header) {
             Some(block) => block.lines.push(line),
-            None => blocks.push(Block { header: group.header, lines: vec![line] }),
+            None => blocks.push(Block { header, lines: vec![line] }),
         }
     }
     blocks

@@ -77,7 +77,7 @@ fn lower(app: &App, expr: &Expr) -> Text {
         ExprKind::Const(constant) => Text::atom(literal(app, *constant, expr.ty)),
         ExprKind::Local(local) => Text::atom(names::local(app, *local)),
         ExprKind::Header(_) | ExprKind::State(_) => stored(app, expr, 1),
-        ExprKind::Valid(header) => Text::atom(format!("hdr.{}.isValid()", app.headers[*header].name)),
+        ExprKind::Valid(header) => Text::atom(format!("{}.isValid()", names::header(app.headers, *header))),
         ExprKind::IngressPort => Text::atom("meta.pass.port".to_owned()),
         ExprKind::Not(inner) => not(app, inner),
         ExprKind::Binary(op, left, right) => binary(app, *op, left, right),

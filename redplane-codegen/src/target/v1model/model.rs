@@ -2,7 +2,7 @@
 
 use super::checksums::{ChecksumsView, checksums};
 use super::handler::{ControlView, RestView, controls, point_name, reasons, size_name};
-use super::packet::{HeaderType, State, after_udp, aligned, constants, instances, states, types};
+use super::packet::{HeaderType, State, after_udp, aligned, constants, instances, messages, states, types};
 use super::records::{RecordView, commented};
 use super::{ROUTES_MAX, SESSION_CIRCLE, SESSION_RENEW, SHARDS_MAX, expr, names};
 use crate::ir::{App, Enum, Mode, Variant, Verdict};
@@ -41,6 +41,8 @@ pub(super) struct View {
     pub(super) states: Vec<State>,
     /// What follows UDP, by name, and its state.
     pub(super) after_udp: (&'static str, Option<State>),
+    /// Which messages are of this app and layout.
+    pub(super) messages: Vec<String>,
     pub(super) handler: HandlerName,
     pub(super) verdicts: Vec<ActionView>,
     pub(super) points: Vec<String>,
@@ -108,6 +110,7 @@ impl View {
             finds: app.handler.points.iter().any(|point| point.mode == Mode::Find),
             states: states(app.headers),
             after_udp: after_udp(app.headers),
+            messages: messages(&app.name.to_uppercase()),
             handler: HandlerName {
                 name: app.handler.name.clone(),
                 instance: names::safe(&app.handler.name),

@@ -1,7 +1,7 @@
 //! Names in P4: reserved words, and the case of each kind of name.
 
-use crate::ir::{App, Enum, HeaderField};
-use crate::packet::Header;
+use crate::ir::{App, Enum, HeaderField, HeaderId};
+use crate::packet::{HEADERS, Header};
 
 /// Words that P4₁₆ or p4c keeps for itself, and names that the machinery uses where the author's stand too.
 const RESERVED: &[&str] = &[
@@ -72,6 +72,14 @@ pub(super) fn safe(name: &str) -> String {
     if RESERVED.contains(&name) || name.starts_with("rp_") { format!("{name}_") } else { name.to_owned() }
 }
 
+/// What the P4 types of an author's struct are called, but for `_h` or `_t`: not like one that is there without it.
+pub(super) fn own_type(name: &str) -> String {
+    let name = snake(name);
+    let is_standard = HEADERS.iter().any(|header| snake(header.ty) == name);
+    let is_machinery = ["headers", "metadata", "rp"].contains(&name.as_str()) || name.starts_with("rp_");
+    if is_standard || is_machinery { format!("own_{name}") } else { name }
+}
+
 /// A variant's constant: `PHASE_OPEN`. What is no variant is a number.
 pub(super) fn variant(known: &Enum, value: u128) -> String {
     let found = known.variants.iter().find(|variant| u128::from(variant.value) == value);
@@ -96,10 +104,15 @@ pub(super) fn snake(name: &str) -> String {
     crate::words::snake_case(name)
 }
 
+/// A header of the packet.
+pub(super) fn header(headers: &[Header], header: HeaderId) -> String {
+    format!("hdr.{}", safe(headers[header].name))
+}
+
 /// A field of a packet header.
 pub(super) fn field(headers: &[Header], field: HeaderField) -> String {
-    let header = &headers[field.header];
-    format!("hdr.{}.{}", header.name, header.fields[field.field].0)
+    let (name, _) = headers[field.header].fields[field.field];
+    format!("{}.{}", header(headers, field.header), safe(name))
 }
 
 /// A field of the state.
@@ -117,4 +130,15 @@ pub(super) fn local(app: &App, index: usize) -> String {
     let registers = state.fields.iter().map(|field| format!("{}_{}", snake(&state.name), field.name));
     let mut taken = registers.chain(app.tables.iter().map(|table| table.handle.clone()));
     if taken.any(|name| name == local.name) { format!("{}_found", local.name) } else { safe(&local.name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authors_type_is_called_like_no_other() {
+        let names = ["Name", "Udp", "RpUdp", "Headers"].map(own_type);
+        assert_eq!(names, ["name", "own_udp", "own_rp_udp", "own_headers"]);
+    }
 }

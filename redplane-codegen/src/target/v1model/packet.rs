@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{expr, names};
-use crate::ir::HeaderId;
-use crate::packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, Header, header};
+use crate::ir::{HeaderId, Type};
+use crate::packet::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_VLAN, HEADERS, Header, header};
 
 /// Longest head of a `select` that stays on one line.
 const WIDTH: usize = 100;
@@ -38,24 +38,24 @@ const NAMED_VALUES: &[(&str, &[(u64, &str)])] = &[
 ];
 
 /// The name of a header's P4 type.
-pub(super) fn type_name(header: &Header) -> String {
-    format!("{}_h", names::snake(header.ty))
+fn type_name(headers: &[Header], header: HeaderId) -> String {
+    let ty = headers[header].ty;
+    format!("{}_h", if header < HEADERS.len() { names::snake(ty) } else { names::own_type(ty) })
 }
 
 /// The header types, in wire order of their first use.
 pub(super) fn types(headers: &[Header]) -> Vec<HeaderType> {
-    let mut seen = BTreeSet::new();
-    let first = headers.iter().filter(|header| seen.insert(header.ty));
-    first
-        .map(|header| {
-            let rows = header.fields.iter().map(|(name, ty)| (expr::bits_type(*ty), format!("{name};")));
-            HeaderType {
-                source: header.source.to_owned(),
-                name: type_name(header),
-                fields: aligned(rows.collect()),
-            }
-        })
-        .collect()
+    let mut types: Vec<HeaderType> = Vec::new();
+    for (id, header) in headers.iter().enumerate() {
+        let name = type_name(headers, id);
+        if types.iter().any(|known| known.name == name) {
+            continue;
+        }
+        let row = |(name, ty): &(&str, Type)| (expr::bits_type(*ty), format!("{};", names::safe(name)));
+        let fields = aligned(header.fields.iter().map(row).collect());
+        types.push(HeaderType { source: header.source.to_owned(), name, fields });
+    }
+    types
 }
 
 /// Rows of two columns, the first padded.
@@ -78,7 +78,7 @@ pub(super) fn states(headers: &[Header]) -> Vec<State> {
         let Some(last) = chain.last().copied().filter(|_| done.insert(chain.clone())) else { continue };
         let (fields, rows) = successors(headers, last);
         let mut lines: Vec<String> =
-            chain.iter().map(|id| format!("packet.extract(hdr.{});", headers[*id].name)).collect();
+            chain.iter().map(|id| format!("packet.extract({});", names::header(headers, *id))).collect();
         lines.extend(transition(headers, last, &fields, &rows));
         states.push(State { name: state_name(headers, &chain), lines });
         let next = rows.into_iter().map(|(_, chain)| chain);
@@ -93,7 +93,7 @@ fn is_candidate(headers: &[Header], before: HeaderId, chain: &[HeaderId]) -> boo
 }
 
 fn state_name(headers: &[Header], chain: &[HeaderId]) -> String {
-    format!("parse_{}", chain.last().map_or("", |id| headers[*id].name))
+    format!("parse_{}", chain.last().map_or(String::new(), |id| names::safe(headers[*id].name)))
 }
 
 /// What follows a header: the fields that decide, and for each combination of their values what comes then.
@@ -129,12 +129,17 @@ fn transition(headers: &[Header], before: HeaderId, fields: &[&str], rows: &[Row
     }
     // The ports of UDP are a header of their own.
     let owner = if headers[before].name == "udp" { "ports" } else { headers[before].name };
-    let paths: Vec<String> = fields.iter().map(|field| format!("hdr.{owner}.{field}")).collect();
+    let path = |field: &&str| format!("hdr.{}.{}", names::safe(owner), names::safe(field));
+    let paths: Vec<String> = fields.iter().map(path).collect();
+    let is_standard = before < HEADERS.len();
     let mut cases: Vec<(String, String)> = rows
         .iter()
         .map(|(values, chain)| {
-            let values: Vec<String> =
-                fields.iter().zip(values).map(|(field, value)| value_name(field, *value)).collect();
+            let values: Vec<String> = fields
+                .iter()
+                .zip(values)
+                .map(|(field, value)| value_name(is_standard, field, *value))
+                .collect();
             let values =
                 if values.len() == 1 { values[0].clone() } else { format!("({})", values.join(", ")) };
             let target = if is_candidate(headers, before, chain) {
@@ -161,8 +166,10 @@ fn transition(headers: &[Header], before: HeaderId, fields: &[&str], rows: &[Row
     lines
 }
 
-fn value_name(field: &str, value: u64) -> String {
-    let named = NAMED_VALUES.iter().filter(|(name, _)| *name == field).flat_map(|(_, values)| *values);
+/// A field of an own header may be called like a standard one, and be of another width.
+fn value_name(is_standard: bool, field: &str, value: u64) -> String {
+    let known = NAMED_VALUES.iter().filter(|(name, _)| is_standard && *name == field);
+    let named = known.flat_map(|(_, values)| *values);
     named
         .filter(|(known, _)| *known == value)
         .map(|(_, name)| (*name).to_owned())
@@ -175,7 +182,7 @@ pub(super) fn constants(headers: &[Header]) -> Vec<String> {
     let mut used: BTreeMap<&str, (u16, u64)> = BTreeMap::new();
     used.insert("ETHERTYPE_IPV4", (16, ETHERTYPE_IPV4));
     used.insert("PROTOCOL_UDP", (8, 17));
-    for before in 0..headers.len() {
+    for before in 0..HEADERS.len() {
         let (fields, rows) = successors(headers, before);
         for (field, value) in rows.iter().flat_map(|(values, _)| fields.iter().zip(values)) {
             let bits = if *field == "ether_type" { 16 } else { 8 };
@@ -201,7 +208,13 @@ pub(super) fn after_udp(headers: &[Header]) -> (&'static str, Option<State>) {
         return ("accept", None);
     }
     let lines = transition(headers, udp, &fields, &rows);
-    ("parse_after_udp", Some(State { name: "parse_after_udp".to_owned(), lines }))
+    ("parse_rp_after_udp", Some(State { name: "parse_rp_after_udp".to_owned(), lines }))
+}
+
+/// Where the parser goes on behind a message's header, by app and fingerprint.
+pub(super) fn messages(app: &str) -> Vec<String> {
+    let own = (format!("({app}_APP, {app}_FINGERPRINT):"), "parse_rp_record;".to_owned());
+    aligned(vec![own, ("default:".to_owned(), "accept;".to_owned())])
 }
 
 /// The members of `headers_t`: the message's headers, then the frame's.
@@ -215,7 +228,10 @@ pub(super) fn instances(headers: &[Header], key: &str, value: &str) -> Vec<Strin
         (value, "rp_value"),
     ];
     let own = own.into_iter().map(|(ty, name)| (ty.to_owned(), format!("{name};")));
-    let frame = headers.iter().map(|header| (type_name(header), format!("{};", header.name)));
+    let member = |(id, header): (HeaderId, &Header)| {
+        (type_name(headers, id), format!("{};", names::safe(header.name)))
+    };
+    let frame = headers.iter().enumerate().map(member);
     let mut rows: Vec<(String, String)> = own.chain(frame).collect();
     let after_ethernet =
         rows.iter().position(|(_, name)| name == "ethernet;").map_or(rows.len(), |at| at + 1);
@@ -229,7 +245,7 @@ mod tests {
 
     #[test]
     fn two_headers_that_share_a_condition_are_one_state() {
-        let states = states(crate::packet::HEADERS);
+        let states = states(HEADERS);
         let tcp = states.iter().find(|state| state.name == "parse_tcp").expect("there is a state for TCP");
         assert_eq!(
             tcp.lines,
@@ -238,5 +254,11 @@ mod tests {
         );
         let names: BTreeSet<_> = states.iter().map(|state| state.name.clone()).collect();
         assert_eq!(names.len(), states.len(), "each state has a name of its own");
+    }
+
+    #[test]
+    fn only_values_of_standard_fields_have_names() {
+        assert_eq!(value_name(true, "kind", 3), "ICMP_UNREACHABLE");
+        assert_eq!(value_name(false, "kind", 3), "3", "it may have sixteen bits");
     }
 }

@@ -67,8 +67,8 @@ impl RecordView {
             docs: record.docs.iter().map(|text| format!(" {text}")).collect(),
             location: format!("{source}:{}", line(record.span)),
             rust: record.name.clone(),
-            header: format!("{name}_h"),
-            structure: format!("{name}_t"),
+            header: format!("{}_h", names::own_type(&record.name)),
+            structure: format!("{}_t", names::own_type(&record.name)),
             prefix: name,
             bytes: record.fields.iter().map(|field| field.ty.wire_bytes()).sum(),
             fields: record

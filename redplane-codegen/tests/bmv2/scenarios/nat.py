@@ -497,7 +497,10 @@ def only_the_stores_port_speaks_the_protocol(bench):
 
 @scenario
 def a_message_that_cannot_be_read_has_its_reason(bench):
-    """Of wrong length, unknown version, kind or reason: malformed. Of another app or switch: a stranger's."""
+    """Of wrong length, unknown version, kind or reason: malformed. Of another app or switch: a stranger's.
+
+    How long another app's key and value are is not known here, so a message of it is not cut off.
+    """
     message = bench.codec.blank(kind=Kind.GRANT, switch=7, incarnation=INCARNATION)
     whole = bench.codec.encode(message)
     framed = bytes(bench.store.envelope.wrap(whole, "10.0.0.200"))
@@ -513,7 +516,18 @@ def a_message_that_cannot_be_read_has_its_reason(bench):
         # What no version has is nobody's, whoever it is for.
         bench.store.send(message.answer(83, app=message.app + 1))
         bench.store.send(message.answer(Kind.NACK, reason=5, switch=8))
-    with bench.expect_drops(protocol_stranger=4):
+    other = bench.codec.encode(message.answer(Kind.GRANT, app=message.app + 1))
+    older = bench.codec.encode(message.answer(Kind.GRANT, fingerprint=message.fingerprint ^ 1))
+    cut = bytes(bench.store.envelope.wrap(whole[:-1], "10.0.0.200"))
+    with bench.expect_drops(ipv4_checksum=1):
+        bench.store.port.send(cut[:24] + bytes([cut[24] ^ 1]) + cut[25:])
+    with bench.expect_drops(protocol_malformed=2):
+        bench.store.send_payload(other[:29])
+        bench.store.send_payload(bench.codec.encode(message.answer(Kind.GRANT, switch=8))[:31])
+    with bench.expect_drops(protocol_stranger=7):
+        bench.store.send_payload(other[:30])
+        bench.store.send_payload(other[:31])
+        bench.store.send_payload(older[:-1])
         bench.store.send(message.answer(Kind.GRANT, app=message.app + 1))
         bench.store.send(message.answer(Kind.GRANT, fingerprint=message.fingerprint ^ 1))
         bench.store.send(message.answer(Kind.GRANT, switch=8))
