@@ -1,7 +1,8 @@
 //! The compiler: a Rust module in, a typed program out, and from it the text of every target.
 //!
 //! [`library`] adds what the module takes from it, `syntax` reads the module's items, `check` gives names and types, `split`
-//! cuts at the lease points, `simplify` takes out what only repeats, [`ir`] is the result. `expand` is the attribute macro's body, [`build`] what a `build.rs` calls.
+//! cuts at the lease points, `simplify` takes out what only repeats, [`ir`] is the result. `expand` is the attribute macro's
+//! body, [`build`] what a `build.rs` calls.
 //!
 //! **Invariant**: only [`build`] touches files.
 
