@@ -19,8 +19,8 @@ pub(crate) fn complete(mut module: ItemMod) -> ItemMod {
     let Some((_, items)) = &mut module.content else { return module };
     let packet = packet(items);
     let mut library = syn::parse_file(SOURCE).map(|file| file.items).unwrap_or_default();
-    let defined: BTreeSet<String> = items.iter().filter_map(name).map(ToString::to_string).collect();
-    library.retain(|item| name(item).is_some_and(|name| !defined.contains(&name.to_string())));
+    let defined: BTreeSet<Ident> = items.iter().filter_map(name).cloned().chain(imported(items)).collect();
+    library.retain(|item| name(item).is_some_and(|name| !defined.contains(name)));
     let mut added = 0;
     // What is added may name more.
     while added < items.len() {
@@ -93,6 +93,14 @@ fn take_as_key(items: &mut [Item]) {
             item.attrs.push(parse_quote!(#[key]));
         }
     }
+}
+
+/// What the module takes by `use`, and the names on the way there.
+fn imported(items: &[Item]) -> Vec<Ident> {
+    let mut uses = Uses::default();
+    let imports = items.iter().filter(|item| matches!(item, Item::Use(_)));
+    imports.for_each(|item| uses.collect(item.to_token_stream()));
+    uses.named
 }
 
 fn name(item: &Item) -> Option<&Ident> {
@@ -177,6 +185,9 @@ mod tests {
         let module =
             complete(parse_quote! { mod app { struct Endpoint { port: u16 } fn f(end: Endpoint) {} } });
         assert_eq!(names(&module), ["Endpoint", "f"]);
+        let module =
+            complete(parse_quote! { mod app { use super::net::{Endpoint}; fn f(end: Endpoint) {} } });
+        assert_eq!(names(&module), ["f"]);
     }
 
     #[test]
