@@ -69,8 +69,8 @@ pub mod firewall {
             fin = tcp.fin;
             rst = tcp.rst;
         } else if let Some(echo) = &pkt.icmp {
-            asks = echo.kind == 8;
-            answers = echo.kind == 0;
+            asks = echo.kind == ECHO_REQUEST;
+            answers = echo.kind == ECHO_REPLY;
         }
         let opens = asks && if outward { !cx.blocked.lookup(tuple) } else { cx.published.lookup(tuple) };
         if asks && !answers && !opens {

@@ -290,7 +290,7 @@ codes! {
         "Its code cannot become part of the pipeline.",
         "std::process::id()",
         "#[inline] fn of this module";
-    ARGUMENTS = "RP0064", "a wrong number of arguments",
+    ARGUMENTS = "RP0064", "arguments that a function does not take",
         "As everywhere in Rust.",
         "cx.to()",
         "cx.to(3)";

@@ -1,4 +1,4 @@
-//! The language's library: structs and functions that most apps would write again, in the language itself.
+//! The language's library: structs, functions and constants that most apps would write again, in the language itself.
 //!
 //! What a module names and does not define is added to it before anything else looks at it. So the library needs no rules
 //! of its own, and native code, P4 and store see one program.
@@ -55,6 +55,7 @@ fn packet(items: &[Item]) -> String {
 fn at(item: &Item, span: Span, packet: &str) -> Option<Item> {
     let mut item: Item = syn::parse2(moved(item.to_token_stream(), span, packet)).ok()?;
     let attributes = match &mut item {
+        Item::Const(item) => &mut item.attrs,
         Item::Fn(item) => &mut item.attrs,
         Item::Struct(item) => &mut item.attrs,
         _ => return None,
@@ -202,6 +203,6 @@ mod tests {
     fn every_item_is_marked_and_named() {
         let library = syn::parse_file(SOURCE).unwrap().items;
         assert!(library.len() > 8);
-        assert!(library.iter().all(|item| matches!(item, Item::Fn(_) | Item::Struct(_))));
+        assert!(library.iter().all(|item| matches!(item, Item::Const(_) | Item::Fn(_) | Item::Struct(_))));
     }
 }

@@ -133,7 +133,8 @@ fn what_is_included_is_there() {
 fn the_library_is_in_the_guide() {
     let page = fs::read_to_string(root().join("guide/src/language.md")).unwrap();
     let items = redplane_codegen::library::SOURCE.lines().filter_map(|line| {
-        let item = line.strip_prefix("pub fn ").or_else(|| line.strip_prefix("pub struct "))?;
+        let item =
+            ["pub const ", "pub fn ", "pub struct "].iter().find_map(|kind| line.strip_prefix(kind))?;
         item.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next()
     });
     let missing: Vec<&str> = items

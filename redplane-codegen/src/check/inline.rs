@@ -3,7 +3,7 @@
 use proc_macro2::Span;
 use syn::{Expr, ExprCall, FnArg, ItemFn, ReturnType};
 
-use super::{Binding, Checker, Frame, Returns, Scope, Val, Want};
+use super::{Binding, Checker, Frame, Returns, Scope, Val, Want, Which};
 use crate::codes;
 use crate::library;
 use crate::syntax;
@@ -100,6 +100,16 @@ impl Checker<'_> {
         }
     }
 
+    /// Whether a value is of this struct, or a mistake that was reported.
+    fn is_of(&self, value: &Val, which: Which) -> bool {
+        match value {
+            Val::Record(given, _) => *given == which,
+            Val::State => which == Which::State,
+            Val::Unknown | Val::Never => true,
+            _ => false,
+        }
+    }
+
     fn parameter(&mut self, input: &FnArg, value: Val, argument: &Expr) {
         let Some((name, ty)) = syntax::argument(input) else {
             if let FnArg::Typed(typed) = input {
@@ -108,6 +118,19 @@ impl Checker<'_> {
             }
             return;
         };
+        if let Some(named) = types::simple_name(ty)
+            && let Some(which) = self.which(&named)
+            && !self.is_of(&value, which)
+        {
+            self.diagnostics.report(
+                codes::ARGUMENTS,
+                argument,
+                format!("the parameter `{}` is a `{named}`, and this is not", name.ident),
+                format!("pass a `{named}`"),
+            );
+            self.bind(&name.ident.to_string(), Binding::Unknown);
+            return;
+        }
         let scalar = types::simple_name(ty)
             .is_some_and(|name| types::named(&name).is_some() || self.module.aliases.knows(&name));
         let value = match value {

@@ -27,19 +27,31 @@ pub struct Endpoint {
     pub protocol: u8,
 }
 
+/// Type of an ICMP echo request (RFC 792).
+pub const ECHO_REQUEST: u8 = 8;
+
+/// Type of the answer to one.
+pub const ECHO_REPLY: u8 = 0;
+
 /// Whether the packet quotes another: an ICMP error.
 #[inline]
 pub fn is_error(pkt: &Packet) -> bool {
     pkt.inner_ipv4.is_some()
 }
 
+/// Whether it is an echo request or the answer to one.
+#[inline]
+pub fn is_echo(icmp: &Icmp) -> bool {
+    icmp.kind == ECHO_REQUEST || icmp.kind == ECHO_REPLY
+}
+
 /// Whether the packet tells its conversation: it is, or quotes, TCP, UDP or ICMP echo.
 #[inline]
 pub fn has_conversation(pkt: &Packet) -> bool {
     if pkt.inner_ipv4.is_some() {
-        if let Some(echo) = &pkt.inner_icmp { echo.kind == 8 || echo.kind == 0 } else { pkt.inner_ports.is_some() }
+        if let Some(icmp) = &pkt.inner_icmp { is_echo(icmp) } else { pkt.inner_ports.is_some() }
     } else {
-        if let Some(echo) = &pkt.icmp { echo.kind == 8 || echo.kind == 0 } else { pkt.ports.is_some() }
+        if let Some(icmp) = &pkt.icmp { is_echo(icmp) } else { pkt.ports.is_some() }
     }
 }
 
